@@ -1,0 +1,1 @@
+//! Draws a small bird dataset in Kaggle layout. Knows only pixels and files.

@@ -1,0 +1,141 @@
+//! Where tensors live and in which precision: choosing a device, opening CUDA at run time, naming the machine.
+
+use std::ffi::{CStr, CString};
+use std::sync::OnceLock;
+
+use tch::{Device, Kind};
+
+use crate::error::{Error, Result};
+
+/// libtorch's version that this binary was built against.
+pub const LIBTORCH: &str = "2.11.0";
+
+/// Floating-point format of a network's weights and activations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    Fp32,
+    Bf16,
+    Fp16,
+}
+
+impl Precision {
+    /// tch's name for it.
+    pub fn kind(self) -> Kind {
+        match self {
+            Precision::Fp32 => Kind::Float,
+            Precision::Bf16 => Kind::BFloat16,
+            Precision::Fp16 => Kind::Half,
+        }
+    }
+}
+
+/// Opens libtorch's CUDA half where it and its libraries are installed; before the first question about CUDA, since
+/// libtorch keeps its first answer. Returns what dlopen said when it could not.
+pub fn open_cuda() -> std::result::Result<(), String> {
+    static OPENED: OnceLock<std::result::Result<(), String>> = OnceLock::new();
+    OPENED
+        .get_or_init(|| {
+            if tch::utils::has_cuda() {
+                return Ok(());
+            }
+            let name = CString::new("libtorch_cuda.so").expect("no NUL inside");
+            // SAFETY: a library's constructors run; libtorch_cuda registers its kernels in libtorch_cpu's tables.
+            let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+            if !handle.is_null() {
+                return Ok(());
+            }
+            // SAFETY: dlerror returns a NUL-terminated string or null, valid until the next dl call of this thread.
+            let message = unsafe {
+                let text = libc::dlerror();
+                if text.is_null() {
+                    "no reason given".into()
+                } else {
+                    CStr::from_ptr(text).to_string_lossy().into_owned()
+                }
+            };
+            Err(message)
+        })
+        .clone()
+}
+
+/// The device that `auto`, `cpu`, `cuda` or `cuda:N` names.
+///
+/// # Errors
+/// [`Error::Usage`] for another name, [`Error::Input`] where the named GPU is not there.
+pub fn select(name: &str) -> Result<Device> {
+    let index = match name {
+        "cpu" => return Ok(Device::Cpu),
+        "auto" | "cuda" => 0,
+        _ => name.strip_prefix("cuda:").and_then(|n| n.parse().ok()).ok_or_else(|| {
+            Error::Usage(format!("unknown device `{name}`; allowed: `auto`, `cpu`, `cuda`, `cuda:N`"))
+        })?,
+    };
+    let opened = open_cuda();
+    let count = if opened.is_ok() { tch::Cuda::device_count() } else { 0 };
+    if (index as i64) < count {
+        return Ok(Device::Cuda(index));
+    }
+    if name == "auto" {
+        return Ok(Device::Cpu);
+    }
+    let why = match opened {
+        Err(message) => message,
+        Ok(()) => format!("libtorch sees {count} GPUs"),
+    };
+    Err(Error::input_help(
+        format!("device `{name}` is not there: {why}"),
+        "`birdaug doctor` shows the devices; `--device cpu` always works",
+    ))
+}
+
+/// The device class that stands in records: a CPU's vector capability, or a GPU's kind.
+pub fn class(device: Device) -> String {
+    match device {
+        Device::Cpu => {
+            let features = cpu_features();
+            let named: Vec<&str> = ["avx2", "avx512f", "avx512bf16", "amx-bf16"]
+                .into_iter()
+                .filter(|name| features.contains(name))
+                .collect();
+            format!("cpu:{}", if named.is_empty() { "baseline".into() } else { named.join("+") })
+        }
+        Device::Cuda(_) => "cuda".into(),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+/// The CPU features that decide which kernels libtorch picks.
+pub fn cpu_features() -> Vec<&'static str> {
+    let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let flags = flags.lines().find(|line| line.starts_with("flags")).unwrap_or("");
+    let has = |flag: &str| flags.split_whitespace().any(|word| word == flag);
+    [
+        ("avx2", "avx2"),
+        ("avx512f", "avx512f"),
+        ("avx512_bf16", "avx512bf16"),
+        ("amx_tile", "amx-tile"),
+        ("amx_bf16", "amx-bf16"),
+    ]
+    .into_iter()
+    .filter(|(flag, _)| has(flag))
+    .map(|(_, name)| name)
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_device_is_refused_with_what_is_allowed() {
+        let error = select("tpu").unwrap_err();
+        assert_eq!(error.to_string(), "unknown device `tpu`; allowed: `auto`, `cpu`, `cuda`, `cuda:N`");
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn auto_always_finds_a_device() {
+        select("auto").unwrap();
+        assert_eq!(select("cpu").unwrap(), Device::Cpu);
+    }
+}

@@ -1,0 +1,1 @@
+//! Carries a plan out: lookup, execute, record, progress.

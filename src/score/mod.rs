@@ -1,0 +1,1 @@
+//! Metrics of images and of sets of images. Knows no recipe, plan or store: takes plain values.

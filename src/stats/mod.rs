@@ -1,0 +1,1 @@
+//! Pure statistics in double precision. Knows no files, images or tensors.

@@ -1,0 +1,1 @@
+//! Fits and applies classifiers. Knows no recipe, plan or store: takes plain values.
