@@ -1,1 +1,6 @@
-//! Plain results and their writers: one struct, one writer a format. Computes no statistic and reads no cache.
+//! Plain results and their writers: one struct, one writer a format. Reads no cache and computes no statistic
+//! beyond a mean over seeds.
+
+pub mod data;
+
+pub use data::*;

@@ -1,0 +1,379 @@
+//! The results of a build as plain strings and numbers, ready to be written. Knows no recipe, cache or tensor.
+//!
+//! Whatever was not measured is `None`, never 0. Accuracies, shares and differences are fractions of 1 (the
+//! report shows percent and points). Nothing here may depend on the clock or on the place of a folder: the same
+//! build gives the same bytes.
+
+use serde::Serialize;
+
+/// At most so many species get a gallery in the report: the caller need not make more thumbnails.
+pub const GALLERY_SPECIES: usize = 40;
+/// At most so many real photos a species are shown.
+pub const GALLERY_REAL: usize = 4;
+/// At most so many kept synthetic images a species are shown.
+pub const GALLERY_KEPT: usize = 8;
+/// At most so many rejected candidates are shown.
+pub const GALLERY_REJECTED: usize = 36;
+
+/// All that a build found out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Results {
+    /// The recipe's name.
+    pub name: String,
+    /// The recipe's path as it was given; of an absolute one only the last part is written.
+    pub recipe: String,
+    /// `[dataset] root` as the recipe has it; of an absolute one only the last part is written.
+    pub dataset: String,
+    /// birdaug's version.
+    pub engine: String,
+    /// libtorch's version.
+    pub libtorch: String,
+    /// Device class, such as `cpu avx512+amx`: a kind of machine, never the name of one.
+    pub device: String,
+    /// The cut in words: `full`, `long-tail, imbalance 0.05, seed 0`.
+    pub split: String,
+    /// What the arms were tested on, in words: `test`, `unused train images`.
+    pub tested_on: String,
+    /// What made the images; `None` where the recipe wants none.
+    pub generator: Option<Generator>,
+    /// One entry a species, in the dataset's order; [`TestImage::label`] and [`Predictions`] index it.
+    pub species: Vec<SpeciesCounts>,
+    /// How many candidates each rule dropped.
+    pub rejections: Vec<Rejections>,
+    pub set_metrics: Vec<SetMetric>,
+    pub baseline: Option<Baseline>,
+    /// In the recipe's order.
+    pub arms: Vec<ArmResult>,
+    pub comparisons: Vec<Comparison>,
+    /// Shortfalls, warnings, reservations: whole sentences.
+    pub notes: Vec<String>,
+    /// Copy-guard values of all candidates; `None` where the guard was off. In the report only.
+    #[serde(skip)]
+    pub copy_guard: Option<CopyGuard>,
+    /// Pictures of up to [`GALLERY_SPECIES`] species, most telling first. In the report only.
+    #[serde(skip)]
+    pub gallery: Vec<Gallery>,
+    /// Pictures of up to [`GALLERY_REJECTED`] dropped candidates. In the report only.
+    #[serde(skip)]
+    pub rejected: Vec<RejectedImage>,
+    /// Training curves of arms, and of `baseline` and `generator` where there are any; for `history.csv`.
+    #[serde(skip)]
+    pub history: Vec<HistoryRow>,
+    /// The fixed test images, in the order of every [`Predictions`]; for `predictions.csv`.
+    #[serde(skip)]
+    pub test_images: Vec<TestImage>,
+    /// One entry an arm and seed; for `predictions.csv`.
+    #[serde(skip)]
+    pub predictions: Vec<Predictions>,
+}
+
+/// What made the synthetic images.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Generator {
+    /// `ddpm` or `stable-diffusion`.
+    pub kind: String,
+    /// `img2img` or `txt2img`.
+    pub mode: String,
+    /// Side in pixels.
+    pub size: usize,
+    /// Sampling steps.
+    pub steps: usize,
+    pub sampler: String,
+    /// Classifier-free guidance scale; 1 is off.
+    pub guidance: f64,
+    /// Share of the noising schedule run through, (0, 1]; `None` for txt2img.
+    pub strength: Option<f64>,
+    /// `fp32`, `bf16` or `fp16`.
+    pub precision: String,
+    /// Optimiser steps it was fitted for here; `None` for a ready model.
+    pub train_steps: Option<usize>,
+}
+
+/// Counts of one species before and after.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct SpeciesCounts {
+    pub name: String,
+    /// Train images after the cut.
+    pub real: usize,
+    /// Synthetic images the recipe asks for.
+    pub wanted: usize,
+    /// Synthetic images in the tree.
+    pub kept: usize,
+    /// Candidates a rule dropped.
+    pub rejected: usize,
+    /// Candidates made: kept, rejected, and good ones beyond what was wanted.
+    pub candidates: usize,
+    /// Wanted but not kept.
+    pub shortfall: usize,
+    pub valid: usize,
+    pub test: usize,
+    /// Whether it belongs to the rarest share that is reported by itself.
+    pub tail: bool,
+}
+
+/// How many candidates one rule dropped.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Rejections {
+    /// As in `rejected.csv`, such as `copy of a real image`.
+    pub reason: String,
+    pub count: usize,
+    /// The rule's threshold as the recipe has it.
+    pub threshold: Option<f64>,
+}
+
+/// A distance between the pooled sets of synthetic and real images.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct SetMetric {
+    /// `fid` or `kid`.
+    pub metric: String,
+    pub value: Option<f64>,
+    pub n_real: usize,
+    pub n_synthetic: usize,
+    /// The same metric between two halves of the real images: what no generator can be expected to beat.
+    pub floor: Option<f64>,
+    /// Images in each half.
+    pub floor_n: Option<usize>,
+    /// Whose features: `classifier`, `inception`.
+    pub features: String,
+    /// The recipe's gate.
+    pub threshold: Option<f64>,
+    /// Whether the gate held; `None` without one.
+    pub passed: Option<bool>,
+    /// A reservation as a whole sentence, such as a set too small for the metric.
+    pub note: Option<String>,
+}
+
+/// The classifier trained on real images only, which the filter asks.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Baseline {
+    pub arch: String,
+    pub valid_accuracy: Option<f64>,
+    /// Share of all candidates, before the filter, that it gives the species they were made for.
+    pub names_rightly: Option<f64>,
+    /// How many candidates that share is of.
+    pub candidates: usize,
+}
+
+/// One training set: what classifiers trained on it score on the fixed test images.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ArmResult {
+    /// `real`, `oversampled`, `augmented`, ...
+    pub name: String,
+    /// Files in the training set, each counted once.
+    pub train_images: usize,
+    /// How many of them are synthetic.
+    pub synthetic_images: usize,
+    /// Optimiser steps, the same for every arm.
+    pub steps: usize,
+    pub seeds: Vec<u64>,
+    /// Mean over species of the recall, one a seed.
+    pub macro_accuracy: Vec<f64>,
+    /// The same over the tail species alone; `None` where the tail has no test image.
+    pub tail_accuracy: Vec<Option<f64>>,
+    /// Share of test images named rightly, one a seed.
+    pub micro_accuracy: Vec<f64>,
+    /// Interval of the mean macro accuracy, where it was worked out.
+    pub macro_interval: Option<Interval>,
+    /// Interval of the mean tail accuracy, where it was worked out.
+    pub tail_interval: Option<Interval>,
+    /// In the order of [`Results::species`].
+    pub species: Vec<SpeciesRecall>,
+}
+
+/// Ends of a confidence interval.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Interval {
+    pub low: f64,
+    pub high: f64,
+}
+
+/// Recall of one species under one arm.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct SpeciesRecall {
+    pub name: String,
+    /// One a seed; `None` where the species has no test image.
+    pub recall: Vec<Option<f64>>,
+}
+
+/// One arm against another on the same test images and seeds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison {
+    pub arm: String,
+    pub baseline: String,
+    /// Mean paired difference in macro accuracy, arm minus baseline.
+    pub difference: f64,
+    /// Ends of its bootstrap interval.
+    pub low: Option<f64>,
+    pub high: Option<f64>,
+    /// Of the permutation test.
+    pub p: Option<f64>,
+    pub verdict: Verdict,
+    /// Coverage of the intervals, such as 0.95.
+    pub confidence: f64,
+    /// The tail species by themselves.
+    pub tail: Option<TailDifference>,
+    /// One a seed.
+    pub mcnemar: Vec<McNemar>,
+    /// About the smallest difference that this test set and these seeds could have shown.
+    pub smallest_difference: Option<f64>,
+    /// Test images both arms were asked about.
+    pub test_images: usize,
+}
+
+/// [`Comparison`]'s difference over the tail species alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct TailDifference {
+    pub difference: f64,
+    pub low: Option<f64>,
+    pub high: Option<f64>,
+    pub p: Option<f64>,
+}
+
+/// McNemar's test of one pair of classifiers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct McNemar {
+    pub seed: u64,
+    /// Test images that only the arm names rightly.
+    pub only_arm: usize,
+    /// Test images that only the baseline names rightly.
+    pub only_baseline: usize,
+    pub p: f64,
+}
+
+/// What a comparison may be said to show; anything but `NotShown` needs interval and test to agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Verdict {
+    #[serde(rename = "helped")]
+    Helped,
+    #[serde(rename = "hurt")]
+    Hurt,
+    #[serde(rename = "not shown")]
+    NotShown,
+}
+
+/// Highest SSIM of each candidate against the real images.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CopyGuard {
+    /// Of the kept ones.
+    pub kept: Vec<f64>,
+    /// Of those dropped, whatever for.
+    pub rejected: Vec<f64>,
+    /// `[filter] ssim_max`.
+    pub threshold: Option<f64>,
+}
+
+/// An encoded picture (JPEG or PNG), small enough to stand in the report as it is.
+#[derive(Clone, Default, PartialEq)]
+pub struct Picture(pub Vec<u8>);
+
+/// Real photos and kept synthetic images of a species, side by side.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Gallery {
+    pub species: String,
+    pub real: Vec<RealImage>,
+    pub kept: Vec<KeptImage>,
+}
+
+/// A real photo.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RealImage {
+    pub picture: Picture,
+    /// Relative to the dataset's root.
+    pub path: String,
+}
+
+/// A synthetic image that the filter kept.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct KeptImage {
+    pub picture: Picture,
+    /// First hex digits of its key.
+    pub key: String,
+    /// The real photo it was made from (img2img), relative to the dataset's root.
+    pub source: Option<String>,
+    pub scores: Scores,
+}
+
+/// A candidate that the filter dropped.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RejectedImage {
+    pub picture: Picture,
+    pub species: String,
+    /// First hex digits of its key.
+    pub key: String,
+    /// The real photo it was made from (img2img), relative to the dataset's root.
+    pub source: Option<String>,
+    /// As in [`Rejections::reason`].
+    pub reason: String,
+    /// The number that the rule looked at, and the threshold it missed.
+    pub value: Option<f64>,
+    pub threshold: Option<f64>,
+    pub scores: Scores,
+    /// The real image it is nearest to, to be seen beside it.
+    pub nearest_picture: Option<Picture>,
+}
+
+/// All scores of one candidate.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Scores {
+    /// Highest SSIM against a real image, in [-1, 1].
+    pub ssim: Option<f64>,
+    /// That image, relative to the dataset's root.
+    pub nearest: Option<String>,
+    /// SSIM against the source image (img2img).
+    pub source_ssim: Option<f64>,
+    /// The real-only classifier's probability of the right species.
+    pub confidence: Option<f64>,
+    /// The species that classifier would name.
+    pub named: Option<String>,
+    /// Its own share of the pooled set's Frechet distance.
+    pub frechet: Option<f64>,
+}
+
+/// A point of a training curve.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct HistoryRow {
+    /// An arm's name, `baseline` or `generator`.
+    pub arm: String,
+    pub seed: u64,
+    pub step: usize,
+    pub loss: Option<f64>,
+    pub valid_accuracy: Option<f64>,
+    pub learning_rate: Option<f64>,
+}
+
+/// A test image.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TestImage {
+    /// Relative to the dataset's root.
+    pub path: String,
+    /// Index into [`Results::species`].
+    pub label: usize,
+}
+
+/// What one trained classifier says of every test image.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Predictions {
+    pub arm: String,
+    pub seed: u64,
+    /// Index into [`Results::species`], one a test image.
+    pub predicted: Vec<usize>,
+    /// Its probability, one a test image.
+    pub probability: Vec<f64>,
+}
+
+impl Verdict {
+    /// `helped`, `hurt`, `not shown`.
+    pub fn text(self) -> &'static str {
+        match self {
+            Verdict::Helped => "helped",
+            Verdict::Hurt => "hurt",
+            Verdict::NotShown => "not shown",
+        }
+    }
+}
+
+impl std::fmt::Debug for Picture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Picture({} bytes)", self.0.len())
+    }
+}
