@@ -1,4 +1,11 @@
 //! Metrics of images and of sets of images. Knows no recipe, plan or store: takes plain values.
 
+pub mod contribution;
 pub mod features;
+pub mod floor;
+pub mod frechet;
+pub mod kid;
 pub mod ssim;
+
+#[cfg(test)]
+mod golden;
