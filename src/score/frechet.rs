@@ -148,7 +148,7 @@ pub(super) fn matrix(features: &Features) -> Result<Tensor> {
 /// A tensor's numbers, row by row.
 pub(super) fn values(tensor: &Tensor) -> Result<Vec<f64>> {
     assert_eq!(tensor.kind(), Kind::Double);
-    tensor.f_contiguous().and_then(|t| Ok(Vec::<f64>::try_from(t.f_view([-1])?)?)).doing("read numbers")
+    tensor.f_contiguous().and_then(|t| Vec::<f64>::try_from(t.f_view([-1])?)).doing("read numbers")
 }
 
 #[cfg(test)]
