@@ -9,7 +9,7 @@ use serde::Serialize;
 /// At most so many species get a gallery in the report: the caller need not make more thumbnails.
 pub const GALLERY_SPECIES: usize = 40;
 /// At most so many real photos a species are shown.
-pub const GALLERY_REAL: usize = 4;
+pub const GALLERY_REAL: usize = 3;
 /// At most so many kept synthetic images a species are shown.
 pub const GALLERY_KEPT: usize = 8;
 /// At most so many rejected candidates are shown.
@@ -21,8 +21,10 @@ pub struct Results {
     /// The recipe's name.
     pub name: String,
     /// The recipe's path as it was given; of an absolute one only the last part is written.
+    #[serde(serialize_with = "serialize_portable")]
     pub recipe: String,
     /// `[dataset] root` as the recipe has it; of an absolute one only the last part is written.
+    #[serde(serialize_with = "serialize_portable")]
     pub dataset: String,
     /// birdaug's version.
     pub engine: String,
@@ -376,4 +378,28 @@ impl std::fmt::Debug for Picture {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Picture({} bytes)", self.0.len())
     }
+}
+
+/// The mean of the values that are there; `None` of none.
+pub(super) fn mean(values: impl IntoIterator<Item = Option<f64>>) -> Option<f64> {
+    let (mut sum, mut n) = (0.0, 0usize);
+    for value in values.into_iter().flatten() {
+        sum += value;
+        n += 1;
+    }
+    (n > 0).then(|| sum / n as f64)
+}
+
+/// A path as results may show it: a relative one as it is, the last part of an absolute one, so that two
+/// builds in two places write the same bytes.
+pub(super) fn portable(path: &str) -> &str {
+    let absolute = path.starts_with(['/', '\\']) || path.as_bytes().get(1) == Some(&b':');
+    if !absolute {
+        return path;
+    }
+    path.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default()
+}
+
+fn serialize_portable<S: serde::Serializer>(path: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(portable(path))
 }
