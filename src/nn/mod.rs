@@ -1,7 +1,11 @@
 //! Tensors begin here: device, noise, weights, and the networks' building blocks.
 
+pub mod adamw;
+pub mod blocks;
 pub mod device;
+pub mod ema;
 pub mod noise;
+pub mod params;
 pub mod supervise;
 pub mod weights;
 

@@ -1,0 +1,132 @@
+//! Noise schedules: how much of the image is left after each of the training timesteps. Pure numbers, no tensors.
+
+use std::f64::consts::FRAC_PI_2;
+
+/// How the variance of each timestep's noise is chosen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Betas {
+    /// `alpha_bar(t) = cos^2((t + 0.008) / 1.008 * pi / 2)`, betas at most 0.999 (Nichol and Dhariwal 2021, eq. 17).
+    Cosine,
+    /// Evenly spaced betas (Ho et al. 2020: 1e-4 to 0.02).
+    Linear { start: f64, end: f64 },
+    /// Betas whose square roots are evenly spaced (latent diffusion: 0.00085 to 0.012).
+    ScaledLinear { start: f64, end: f64 },
+}
+
+/// The betas of every training timestep and the products that samplers use.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    kind: Betas,
+    betas: Vec<f64>,
+    alphas_cumprod: Vec<f64>,
+}
+
+impl Schedule {
+    /// The schedule over `timesteps` training timesteps, at least 2.
+    pub fn new(kind: Betas, timesteps: usize) -> Schedule {
+        let n = timesteps as f64;
+        let between = |i: usize, low: f64, high: f64| low + (high - low) * i as f64 / (n - 1.0);
+        let betas: Vec<f64> = (0..timesteps)
+            .map(|i| match kind {
+                Betas::Cosine => {
+                    (1.0 - cosine_alpha_bar((i as f64 + 1.0) / n) / cosine_alpha_bar(i as f64 / n)).min(0.999)
+                }
+                Betas::Linear { start, end } => between(i, start, end),
+                Betas::ScaledLinear { start, end } => between(i, start.sqrt(), end.sqrt()).powi(2),
+            })
+            .collect();
+        let alphas_cumprod = betas
+            .iter()
+            .scan(1.0, |product, beta| {
+                *product *= 1.0 - beta;
+                Some(*product)
+            })
+            .collect();
+        Schedule { kind, betas, alphas_cumprod }
+    }
+
+    /// Which rule the betas follow.
+    pub fn kind(&self) -> Betas {
+        self.kind
+    }
+
+    /// Number of training timesteps.
+    pub fn timesteps(&self) -> usize {
+        self.betas.len()
+    }
+
+    /// Variance of the noise that each timestep adds, in (0, 1), increasing.
+    pub fn betas(&self) -> &[f64] {
+        &self.betas
+    }
+
+    /// Share of the clean image's variance left after each timestep, in (0, 1), decreasing.
+    pub fn alphas_cumprod(&self) -> &[f64] {
+        &self.alphas_cumprod
+    }
+
+    /// `(alpha, sigma)` of timestep `t`: a noisy sample is `alpha * clean + sigma * noise`, and their squares sum to 1.
+    pub fn alpha_sigma(&self, t: usize) -> (f64, f64) {
+        let product = self.alphas_cumprod[t];
+        (product.sqrt(), (1.0 - product).sqrt())
+    }
+
+    /// Noise to signal `sqrt((1 - alphas_cumprod) / alphas_cumprod)` of every timestep, increasing.
+    pub fn sigmas(&self) -> Vec<f64> {
+        self.alphas_cumprod.iter().map(|product| ((1.0 - product) / product).sqrt()).collect()
+    }
+}
+
+fn cosine_alpha_bar(t: f64) -> f64 {
+    let cosine = libm::cos((t + 0.008) / 1.008 * FRAC_PI_2);
+    cosine * cosine
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diffusion::golden;
+
+    const KINDS: [(&str, Betas); 3] = [
+        ("cosine", Betas::Cosine),
+        ("linear", Betas::Linear { start: 1e-4, end: 0.02 }),
+        ("scaled_linear", Betas::ScaledLinear { start: 0.00085, end: 0.012 }),
+    ];
+
+    #[test]
+    fn betas_increase_and_lie_inside_zero_and_one() {
+        for (name, kind) in KINDS {
+            for timesteps in [2, 10, 1000] {
+                let schedule = Schedule::new(kind, timesteps);
+                assert_eq!(schedule.timesteps(), timesteps);
+                assert!(schedule.betas().iter().all(|beta| *beta > 0.0 && *beta < 1.0), "{name}");
+                assert!(schedule.betas().windows(2).all(|pair| pair[0] < pair[1] || pair[1] == 0.999), "{name}");
+                assert!(schedule.alphas_cumprod().windows(2).all(|pair| pair[0] > pair[1]), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn betas_and_products_are_those_of_diffusers() {
+        let golden = golden("schedules.json");
+        let at: Vec<usize> = golden["at"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as usize).collect();
+        for (name, kind) in KINDS {
+            let schedule = Schedule::new(kind, 1000);
+            for (what, ours) in [("betas", schedule.betas()), ("alphas_cumprod", schedule.alphas_cumprod())] {
+                for (i, theirs) in at.iter().zip(golden[name][what].as_array().unwrap()) {
+                    let (ours, theirs) = (ours[*i], theirs.as_f64().unwrap());
+                    assert!((ours - theirs).abs() < 1e-6 + 1e-5 * theirs.abs(), "{name} {what} {i}: {ours} {theirs}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn signal_and_noise_keep_unit_variance() {
+        let schedule = Schedule::new(Betas::Cosine, 1000);
+        for t in [0, 500, 999] {
+            let (alpha, sigma) = schedule.alpha_sigma(t);
+            assert!((alpha * alpha + sigma * sigma - 1.0).abs() < 1e-15);
+        }
+    }
+}
