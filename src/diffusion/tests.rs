@@ -142,7 +142,14 @@ fn an_image_depends_on_its_noise_its_class_and_its_source() {
 #[test]
 fn a_small_fit_learns_what_sets_its_classes_apart() {
     let (images, classes) = pictures();
-    let weights = fit(&config(), &FitOptions { learning_rate: 5e-3, ..options(200, Precision::Fp32) }, &images, &classes, &mut Unsupervised).unwrap();
+    let weights = fit(
+        &config(),
+        &FitOptions { learning_rate: 5e-3, ..options(200, Precision::Fp32) },
+        &images,
+        &classes,
+        &mut Unsupervised,
+    )
+    .unwrap();
     let sampling = SampleOptions { steps: 12, ..sampling(Precision::Fp32) };
     let mut generator = Ddpm::new(&config(), &weights, sampling, Device::Cpu).unwrap();
     let made = generator.generate(&[request(0, 1, None), request(1, 2, None)]).unwrap();
@@ -175,7 +182,7 @@ fn impossible_requests_and_fits_are_refused() {
     let error = generator.generate(&vec![request(0, 0, None); 5]).unwrap_err();
     assert_eq!(error.to_string(), "5 images do not fit into a batch of 4");
 
-    let mut refused = |options: FitOptions, images: &[RgbImage], classes: &[usize]| {
+    let refused = |options: FitOptions, images: &[RgbImage], classes: &[usize]| {
         fit(&config(), &options, images, classes, &mut Unsupervised).unwrap_err().to_string()
     };
     let good = options(1, Precision::Fp32);

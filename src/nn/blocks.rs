@@ -149,7 +149,7 @@ mod tests {
         let all = flat + 0.1;
         let views = layout.views(&all).unwrap();
         let before = attention.forward(&views, &x).unwrap();
-        let mut moved = x.copy();
+        let moved = x.copy();
         let _ = moved.narrow(2, 0, 1).narrow(3, 0, 1).fill_(2.0);
         let after = attention.forward(&views, &moved).unwrap();
         let far = (before - after).abs().narrow(2, 1, 1).narrow(3, 1, 1).max().double_value(&[]);
