@@ -75,13 +75,10 @@ impl Skin {
 
 #[derive(Clone, Copy)]
 enum Shape {
-    Ellipsoid(V),
+    /// Half axes, and one over each.
+    Ellipsoid(V, V),
     /// Along x from 0 to the length, with a radius at either end, y and z stretched.
-    Cone {
-        length: f64,
-        radii: [f64; 2],
-        stretch: [f64; 2],
-    },
+    Cone { length: f64, radii: [f64; 2], stretch: [f64; 2] },
 }
 
 /// One solid in view space: x right, y up, z towards the viewer.
@@ -99,11 +96,11 @@ pub struct Solid {
 
 impl Solid {
     /// Least and greatest of the solid along a unit direction.
-    fn span(&self, direction: V) -> [f64; 2] {
+    pub fn span(&self, direction: V) -> [f64; 2] {
         let d = self.frame.turn.undo(direction);
         let from = self.frame.origin.dot(direction);
         match self.shape {
-            Shape::Ellipsoid(axes) => {
+            Shape::Ellipsoid(axes, _) => {
                 let half = (d * axes).length();
                 [from - half, from + half]
             }
@@ -118,10 +115,9 @@ impl Solid {
     pub fn distance(&self, point: V) -> f64 {
         let p = self.frame.local(point);
         match self.shape {
-            Shape::Ellipsoid(axes) => {
-                let a = V(p.0 / axes.0, p.1 / axes.1, p.2 / axes.2);
-                let b = V(a.0 / axes.0, a.1 / axes.1, a.2 / axes.2);
-                let (k, l) = (a.length(), b.length());
+            Shape::Ellipsoid(axes, inverse) => {
+                let a = p * inverse;
+                let (k, l) = (a.length(), (a * inverse).length());
                 if l < 1e-9 { -axes.0.min(axes.1).min(axes.2) } else { k * (k - 1.0) / l }
             }
             Shape::Cone { length, radii: [r0, r1], stretch: [sy, sz] } => {
@@ -173,7 +169,8 @@ impl Bird {
 
     fn ellipsoid(&mut self, skin: usize, frame: Frame, axes: V, blend: f64) {
         let reach = axes.0.max(axes.1).max(axes.2);
-        self.solids.push(Solid { shape: Shape::Ellipsoid(axes), frame, blend, skin, middle: frame.origin, reach });
+        let shape = Shape::Ellipsoid(axes, V(1.0 / axes.0, 1.0 / axes.1, 1.0 / axes.2));
+        self.solids.push(Solid { shape, frame, blend, skin, middle: frame.origin, reach });
     }
 
     fn cone(&mut self, skin: usize, frame: Frame, length: f64, radii: [f64; 2], stretch: [f64; 2], blend: f64) {
@@ -359,7 +356,7 @@ impl Bird {
             let hip = body.place(V(-long * 0.12, -high * 0.55, side * wide * 0.40));
             let step = pose.stride * side * if reach > 0.7 { 0.20 } else { 0.05 };
             let foot = if clings {
-                V(reach * 0.95, 0.10 * side - 0.05, side * 0.16)
+                V(high * 1.22, 0.10 * side - 0.05, side * 0.15)
             } else {
                 V(0.06 + step, -reach, side * wide * 0.42)
             };
@@ -372,7 +369,7 @@ impl Bird {
             self.bone(Part::Leg, [hip, ankle], up, [thick * 1.2, thick], [0.0, 0.5], 0.0);
             self.bone(Part::Leg, [ankle, foot], up, [thick, thick * 0.9], [0.5, 1.0], 0.01);
             for (forward, across) in [(0.16, -0.07), (0.19, 0.0), (0.16, 0.07), (-0.10, 0.0)] {
-                let toe = if clings { V(0.03, forward, across) } else { V(forward, -0.015, across) };
+                let toe = if clings { V(0.02, forward * 0.7, across * 1.2) } else { V(forward, -0.015, across) };
                 let tip = foot + stand.turn.apply(toe);
                 self.bone(Part::Leg, [foot, tip], up, [thick * 0.8, thick * 0.5], [0.9, 1.0], 0.01);
             }

@@ -163,8 +163,9 @@ impl Backdrop {
             Kind::Plain => b.mix(a, step(0.1, 0.9, 0.5 * high + 0.5 * blur + self.slant * x * 0.3)),
             Kind::Water if self.colours[2].0 > 0.8 => b.mix(a, high).mix(c, 0.5 * step(0.55, 0.8, blur)),
             _ => {
-                let patch = noise(self.salt ^ 1, x * self.scale * 1.7, y * self.scale * 1.7 + 5.0);
-                a.mix(b, step(0.3, 0.7, blur)).mix(c, step(0.5, 0.85, patch))
+                let (u, v) = (x + 0.5 * blur + 0.3 * y, y - 0.4 * blur - 0.3 * x);
+                let patch = noise(self.salt ^ 1, u * self.scale * 1.7, v * self.scale * 1.7 + 5.0);
+                a.mix(b, step(0.25, 0.75, blur)).mix(c, 0.85 * step(0.4, 1.0, patch))
             }
         };
         for disc in &self.discs {

@@ -39,9 +39,7 @@ pub fn paint(species: &'static Species, seed: u64, index: u64, size: usize) -> V
                 let ripple = setting.backdrop.ripple(x, y);
                 let mirrored = 2.0 * setting.line - y + 0.03 * ripple;
                 let (image, share) = behind(x + 0.02 * ripple, mirrored);
-                let above = setting.backdrop.colour(x, mirrored.min(1.5)) * day;
-                let water = setting.backdrop.water(x, y, above * 0.9 * (1.0 - share)) * (1.0 - 0.55 * share);
-                let mut surface = if share > 0.0 { water * day + image * 0.42 } else { water * day };
+                let mut surface = setting.far(x, y) * day * (1.0 - 0.55 * share) + image * 0.45;
                 // The bird's dark foot in the water, and a pale ring where it breaks the surface.
                 let (_, near) = behind(x, setting.line + 0.03);
                 let depth = setting.line - y;
@@ -114,7 +112,7 @@ impl Setting {
             Place::Water | Place::Shallows => (Kind::Water, Ground::Water),
             Place::Trunk => {
                 let half = source.range(0.22, 0.60);
-                let x = feet[0] + if right { half * 0.93 } else { -half * 0.93 };
+                let x = feet[0] + if right { half * 0.88 } else { -half * 0.88 };
                 let ink =
                     linear(*source.pick(&[0x6A5A48, 0x8A7A66, 0x4A3E34, 0xA89C8A, 0x5E6450])) * source.range(0.7, 1.3);
                 let lean = -sin_cos(pose.roll).0 + 0.06 * source.bell();

@@ -57,29 +57,28 @@ struct Hit {
 
 /// Draws the bird into a picture of `size` x `size`.
 pub fn layer(bird: &Bird, plumage: &Plumage, light: &Light, placing: &Placing, size: usize) -> Layer {
-    let viewer = Viewer { bird, plumage, light, pixel: 2.0 / (size as f64 * placing.scale) };
+    let viewer = Viewer::new(bird, plumage, light, 2.0 / (size as f64 * placing.scale));
     let point = |x: f64, y: f64| {
         let frame = [x * 2.0 / size as f64 - 1.0, 1.0 - y * 2.0 / size as f64];
         [(frame[0] - placing.at[0]) / placing.scale, (frame[1] - placing.at[1]) / placing.scale]
     };
     let mut hits: Vec<Option<Hit>> = vec![None; size * size];
-    let mut near: Vec<Vec<usize>> = vec![Vec::new(); size * size];
+    let mut near = vec![Solids::NONE; size * size];
     for y in 0..size {
         for x in 0..size {
             let at = point(x as f64 + 0.5, y as f64 + 0.5);
             let close = viewer.near(at);
-            if !close.is_empty() {
-                hits[y * size + x] = viewer.look(at, &close);
-                near[y * size + x] = close;
-            }
+            near[y * size + x] = close;
+            hits[y * size + x] = viewer.look(at, close);
         }
     }
-    let fine = if size <= 128 { 4 } else { 3 };
+    // Small pictures are averaged from more samples, and everywhere.
+    let fine = if size <= 128 { 3 } else { 2 };
     let mut pixels = vec![(V::default(), 0.0); size * size];
     for y in 0..size {
         for x in 0..size {
             let i = y * size + x;
-            if near[i].is_empty() {
+            if near[i] == Solids::NONE {
                 continue;
             }
             let steps = [
@@ -99,7 +98,7 @@ pub fn layer(bird: &Bird, plumage: &Plumage, light: &Light, placing: &Placing, s
             for sub in 0..fine * fine {
                 let (sx, sy) = ((sub % fine) as f64, (sub / fine) as f64);
                 let at = point(x as f64 + (sx + 0.5) / fine as f64, y as f64 + (sy + 0.5) / fine as f64);
-                if let Some(hit) = viewer.look(at, &near[i]) {
+                if let Some(hit) = viewer.look(at, near[i]) {
                     sum = sum + hit.colour;
                     cover += 1.0;
                 }
@@ -117,9 +116,32 @@ fn alike(a: Option<Hit>, b: Option<Hit>) -> bool {
         (None, None) => true,
         (Some(a), Some(b)) => {
             let d = a.colour - b.colour;
-            a.skin == b.skin && d.dot(d) < 0.006
+            a.skin == b.skin && d.dot(d) < 0.02
         }
         _ => false,
+    }
+}
+
+/// A set of a bird's solids, as bits; a bird has fewer than 64.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Solids(u64);
+
+impl Solids {
+    const NONE: Solids = Solids(0);
+}
+
+impl Iterator for Solids {
+    type Item = usize;
+    fn next(&mut self) -> Option<usize> {
+        let i = self.0.trailing_zeros();
+        self.0 &= self.0.wrapping_sub(1);
+        (i < 64).then_some(i as usize)
+    }
+}
+
+impl FromIterator<usize> for Solids {
+    fn from_iter<I: IntoIterator<Item = usize>>(items: I) -> Solids {
+        Solids(items.into_iter().fold(0, |bits, i| bits | 1 << i))
     }
 }
 
@@ -129,70 +151,96 @@ struct Viewer<'a> {
     light: &'a Light,
     /// Width of a pixel in bird units.
     pixel: f64,
+    /// Those large enough to throw a shadow.
+    shady: Solids,
 }
 
-impl Viewer<'_> {
-    /// The solids that a ray could meet.
-    fn near(&self, at: [f64; 2]) -> Vec<usize> {
+impl<'a> Viewer<'a> {
+    fn new(bird: &'a Bird, plumage: &'a Plumage, light: &'a Light, pixel: f64) -> Viewer<'a> {
+        let shady = (0..bird.solids.len()).filter(|&i| bird.solids[i].reach > 0.12).collect();
+        Viewer { bird, plumage, light, pixel, shady }
+    }
+
+    /// The solids that a ray through a pixel could meet.
+    fn near(&self, at: [f64; 2]) -> Solids {
         let meets = |solid: &Solid| {
-            let (dx, dy) = (solid.middle.0 - at[0], solid.middle.1 - at[1]);
-            let reach = solid.reach + solid.blend * 0.5 + self.pixel;
-            dx * dx + dy * dy < reach * reach
+            let (dx, dy) = (at[0] - solid.middle.0, at[1] - solid.middle.1);
+            let margin = solid.blend * 0.5 + self.pixel;
+            let reach = solid.reach + margin;
+            let far = dx * dx + dy * dy;
+            if far >= reach * reach {
+                return false;
+            }
+            // Outside its shadow on the picture, looking from the middle towards the ray.
+            let away = far.sqrt();
+            away < 1e-6 || {
+                let direction = V(dx / away, dy / away, 0.0);
+                solid.span(direction)[1] + margin > at[0] * direction.0 + at[1] * direction.1
+            }
         };
         (0..self.bird.solids.len()).filter(|&i| meets(&self.bird.solids[i])).collect()
     }
 
-    fn distance(&self, point: V, solids: &[usize]) -> f64 {
-        solids.iter().fold(9.0, |d: f64, &i| {
+    fn distance(&self, point: V, solids: Solids) -> f64 {
+        let mut d: f64 = 9.0;
+        for i in solids {
             let solid = &self.bird.solids[i];
+            let (away, matters) = (point - solid.middle, d + solid.reach + solid.blend);
+            if away.dot(away) > matters * matters {
+                continue;
+            }
             let e = solid.distance(point);
             if solid.blend > 0.0 {
                 let h = (solid.blend - (d - e).abs()).max(0.0) / solid.blend;
-                d.min(e) - h * h * solid.blend * 0.25
+                d = d.min(e) - h * h * solid.blend * 0.25;
             } else {
-                d.min(e)
+                d = d.min(e);
             }
-        })
+        }
+        d
     }
 
-    fn look(&self, at: [f64; 2], solids: &[usize]) -> Option<Hit> {
-        let reach = |sign: f64| {
-            solids.iter().map(|&i| sign * self.bird.solids[i].middle.2 + self.bird.solids[i].reach).fold(-9.0, f64::max)
-        };
-        let (mut z, end) = (reach(1.0) + 0.02, -reach(-1.0) - 0.02);
+    fn look(&self, at: [f64; 2], solids: Solids) -> Option<Hit> {
+        let (mut z, mut end): (f64, f64) = (-9.0, 9.0);
+        for i in solids {
+            let solid = &self.bird.solids[i];
+            let (dx, dy, reach) = (at[0] - solid.middle.0, at[1] - solid.middle.1, solid.reach + solid.blend * 0.5);
+            let half = (reach * reach - dx * dx - dy * dy).max(0.0).sqrt();
+            z = z.max(solid.middle.2 + half);
+            end = end.min(solid.middle.2 - half);
+        }
         let close = (self.pixel * 0.25).min(0.004);
-        for _ in 0..56 {
+        for _ in 0..48 {
+            if z < end {
+                return None;
+            }
             let point = V(at[0], at[1], z);
             let d = self.distance(point, solids);
             if d < close {
                 return Some(self.shade(point, solids));
             }
             z -= d * 0.85;
-            if z < end {
-                return None;
-            }
         }
         None
     }
 
-    fn normal(&self, point: V, solids: &[usize]) -> V {
+    fn normal(&self, point: V, solids: Solids) -> V {
         const E: f64 = 0.004;
         let corner = |x: f64, y: f64, z: f64| V(x, y, z) * self.distance(point + V(x, y, z) * E, solids);
         (corner(1.0, -1.0, -1.0) + corner(-1.0, -1.0, 1.0) + corner(-1.0, 1.0, -1.0) + corner(1.0, 1.0, 1.0)).unit()
     }
 
-    fn shade(&self, point: V, solids: &[usize]) -> Hit {
-        let (skin, albedo) = self.skin(point, solids);
+    fn shade(&self, point: V, solids: Solids) -> Hit {
+        let (skin, albedo, touching) = self.skin(point, solids);
         let part = self.bird.skins[skin].part;
-        let normal = self.normal(point, solids);
+        let normal = self.normal(point, touching);
         let light = self.light;
-        let all: Vec<usize> = (0..self.bird.solids.len()).filter(|&i| self.bird.solids[i].reach > 0.06).collect();
-        let open = (self.distance(point + normal * 0.10, &all) / 0.10).clamp(0.0, 1.0);
+        let open = (self.distance(point + normal * 0.10, self.shady) / 0.10).clamp(0.0, 1.0);
         let open = 0.35 + 0.65 * open;
         let facing = normal.dot(light.sun);
         // Feathers scatter: light wraps a little round the edge.
         let wrapped = ((facing + 0.18) / 1.18).max(0.0);
-        let shadow = if wrapped > 0.0 { self.shadow(point + normal * 0.02, &all) } else { 0.0 };
+        let shadow = if wrapped > 0.0 { self.shadow(point + normal * 0.02, self.shady) } else { 0.0 };
         let above = 0.5 + 0.5 * normal.1;
         let ambient = light.ground.mix(light.sky, above) * open;
         let rim = step(0.55, 0.0, normal.2) * 0.10;
@@ -217,7 +265,7 @@ impl Viewer<'_> {
     }
 
     /// Share of the sun that reaches a point, with a soft edge.
-    fn shadow(&self, point: V, solids: &[usize]) -> f64 {
+    fn shadow(&self, point: V, solids: Solids) -> f64 {
         let (mut t, mut open) = (0.03, 1.0f64);
         for _ in 0..7 {
             let d = self.distance(point + self.light.sun * t, solids);
@@ -230,34 +278,37 @@ impl Viewer<'_> {
         open.clamp(0.0, 1.0)
     }
 
-    /// The part that a point belongs to and its colour; body, neck and head run into each other.
-    fn skin(&self, point: V, solids: &[usize]) -> (usize, V) {
+    /// The part that a point belongs to, its colour, and the solids that shape the surface there; body, neck and head
+    /// run into each other.
+    fn skin(&self, point: V, solids: Solids) -> (usize, V, Solids) {
+        const SOFT: f64 = 0.030;
+        let mut distances = [9.0; 64];
         let mut nearest = (9.0, 0);
-        let distances: Vec<f64> = solids.iter().map(|&i| self.bird.solids[i].distance(point)).collect();
-        for (k, &d) in distances.iter().enumerate() {
-            if d < nearest.0 {
-                nearest = (d, k);
+        for i in solids {
+            distances[i] = self.bird.solids[i].distance(point);
+            if distances[i] < nearest.0 {
+                nearest = (distances[i], i);
             }
         }
-        let solid = &self.bird.solids[solids[nearest.1]];
+        let (least, solid) = (nearest.0, &self.bird.solids[nearest.1]);
+        let touching = solids.filter(|&i| distances[i] < least + self.bird.solids[i].blend + 0.02).collect();
         let paint = |skin: usize| {
             let skin = &self.bird.skins[skin];
             self.plumage.colour(skin.part, skin.coordinates(point))
         };
         let torso = |skin: usize| matches!(self.bird.skins[skin].part, Part::Body | Part::Neck | Part::Head);
         if !torso(solid.skin) {
-            return (solid.skin, paint(solid.skin));
+            return (solid.skin, paint(solid.skin), touching);
         }
-        const SOFT: f64 = 0.030;
         let (mut sum, mut total) = (V::default(), 0.0);
-        for (k, &i) in solids.iter().enumerate() {
-            let weight = 1.0 - (distances[k] - nearest.0) / SOFT;
+        for i in solids {
+            let weight = 1.0 - (distances[i] - least) / SOFT;
             if weight > 0.0 && torso(self.bird.solids[i].skin) {
                 let weight = weight * weight;
                 sum = sum + paint(self.bird.solids[i].skin) * weight;
                 total += weight;
             }
         }
-        (solid.skin, sum * (1.0 / total))
+        (solid.skin, sum * (1.0 / total), touching)
     }
 }
