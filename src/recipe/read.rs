@@ -31,11 +31,15 @@ pub(super) struct Reader<'t> {
     broken: BTreeSet<usize>,
     problems: RefCell<Vec<Problem>>,
     lines: RefCell<BTreeMap<String, usize>>,
+    /// Dotted keys that are absent, each with the misspelt key that stands for it, so that what is said there is
+    /// checked in the same run.
+    meant: RefCell<BTreeMap<String, String>>,
 }
 
 impl<'t> Reader<'t> {
     pub fn new(text: &'t str, broken: BTreeSet<usize>) -> Reader<'t> {
-        Reader { text, broken, problems: RefCell::default(), lines: RefCell::default() }
+        let (problems, lines, meant) = Default::default();
+        Reader { text, broken, problems, lines, meant }
     }
 
     /// Notes a problem.
@@ -115,17 +119,17 @@ impl<'r, 't> Section<'r, 't> {
 
     /// Whether the recipe says `key`.
     pub fn has(&self, key: &str) -> bool {
-        self.items.is_some_and(|items| items.contains_key(key))
+        self.find(key).is_some()
     }
 
     /// The text under `key`, if it is text; says nothing otherwise.
     pub fn peek(&self, key: &str) -> Option<&'r str> {
-        self.items?.get(key)?.get_ref().as_str()
+        self.find(key)?.1.get_ref().as_str()
     }
 
     /// Where the recipe says `key`.
     pub fn key_at(&self, key: &str) -> Option<Range<usize>> {
-        self.items?.get_key_value(key).map(|(key, _)| key.span())
+        self.find(key).map(|(at, _)| at)
     }
 
     /// Notes a problem.
@@ -248,7 +252,17 @@ impl<'r, 't> Section<'r, 't> {
     /// The value of `key` as TOML has it.
     pub fn get(&self, key: &str) -> Option<&'r Spanned<DeValue<'t>>> {
         debug_assert!(self.known.contains(&key), "`{key}` is read but not in the schema of `[{}]`", self.path);
-        self.items?.get(key)
+        self.find(key).map(|(_, value)| value)
+    }
+
+    /// The place and value of `key`, or of the misspelt key that stands for it.
+    fn find(&self, key: &str) -> Option<(Range<usize>, &'r Spanned<DeValue<'t>>)> {
+        let items = self.items?;
+        let found = items.get_key_value(key).or_else(|| {
+            let meant = self.reader.meant.borrow();
+            items.get_key_value(meant.get(&self.dotted(key))?.as_str())
+        });
+        found.map(|(key, value)| (key.span(), value))
     }
 
     pub fn whole_of(&self, key: &str, value: &Spanned<DeValue<'_>>, allowed: RangeInclusive<u64>) -> Option<At<u64>> {
@@ -389,6 +403,9 @@ impl<'r, 't> Section<'r, 't> {
                 problem = problem.help(format!("`{written}` belongs in {}", one_of(homes.iter().map(String::as_str))));
             } else {
                 problem = suggest(problem, written, &self.known);
+            }
+            if let Some(near) = near {
+                self.reader.meant.borrow_mut().entry(self.dotted(near)).or_insert_with(|| written.to_string());
             }
             self.report(problem);
         }

@@ -3,14 +3,14 @@
 use super::types::{Arm, Link};
 use super::types::{Encode, GeneratorKind, ImageFormat, Mode, Recipe};
 
-/// A line for everything that the recipe says and that is likely to be a slip, or has no effect.
+/// A line for everything that the recipe says and that is likely to be a slip, or has no effect, in the order of
+/// the recipe: `recipes/birds.toml:10: ...`.
 pub fn warnings(recipe: &Recipe) -> Vec<String> {
-    let mut out = Vec::new();
+    let mut out: Vec<(Option<usize>, String)> = Vec::new();
     let mut say = |key: &str, what: String| {
-        out.push(match recipe.lines.get(key) {
-            Some(line) => format!("{}:{line}: {what}", recipe.path.display()),
-            None => format!("{}: {what}", recipe.path.display()),
-        });
+        let line = recipe.lines.get(key).copied();
+        let place = line.map_or_else(String::new, |line| format!(":{line}"));
+        out.push((line, format!("{}{place}: {what}", recipe.path.display())));
     };
     let generator = &recipe.generator;
     if let GeneratorKind::StableDiffusion(model) = &generator.kind {
@@ -59,5 +59,6 @@ pub fn warnings(recipe: &Recipe) -> Vec<String> {
     if !recipe.compare.arms.contains(&Arm::Augmented) {
         say("compare.arms", "`arms` holds no `augmented`: nothing says whether the synthetic images help".into());
     }
-    out
+    out.sort_by_key(|(line, _)| *line);
+    out.into_iter().map(|(_, warning)| warning).collect()
 }

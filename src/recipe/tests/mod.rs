@@ -1,8 +1,10 @@
 //! What a reader of the documentation would check: every key, every default, every message.
 
+mod beyond;
 mod names;
 mod page;
 mod syntax;
+mod template;
 mod values;
 
 use std::path::Path;

@@ -396,3 +396,13 @@ kind = "few-shot"
     3 problems in `recipes/birds.toml`
     "##);
 }
+
+#[test]
+fn what_a_misspelt_name_says_is_checked_all_the_same() {
+    insta::assert_snapshot!(message(r#"[datset]
+rooot = 5
+[generator]
+kind = "ddpm"
+stpes = 0
+"#), @"");
+}
