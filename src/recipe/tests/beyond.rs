@@ -118,17 +118,17 @@ arms = ["real", "oversampled"]
 "#,
     );
     insta::assert_snapshot!(warnings(&recipe).join("\n"), @r##"
+    recipes/birds.toml:4: `exclude` names `PARAKETT  AUKLET`, which `rename` calls `PARAKETT AUKLET`: exclude that one
+    recipes/birds.toml:6: `OWL` is excluded: no image is made for it
+    recipes/birds.toml:7: `PARAKETT  AUKLET` is excluded: no image is made for it
+    recipes/birds.toml:7: `rename` calls `PARAKETT  AUKLET` `PARAKETT AUKLET`: give the number to that one
     recipes/birds.toml:10: `prompt` holds no `{species}`: every species gets the same prompt
     recipes/birds.toml:11: `negative_prompt` has no effect with `guidance` of 1 or less
-    recipes/birds.toml:14: `guidance = 0` makes images without regard to the species; 1 is off
     recipes/birds.toml:13: `strength` has no effect with `mode = "txt2img"`: there is no source image
+    recipes/birds.toml:14: `guidance = 0` makes images without regard to the species; 1 is off
     recipes/birds.toml:16: `ssim_min` has no effect with `mode = "txt2img"`: there is no source image
     recipes/birds.toml:18: `quality` has no effect on png
     recipes/birds.toml:19: with `link = "symlink"` the tree breaks when the dataset moves
-    recipes/birds.toml:6: `OWL` is excluded: no image is made for it
-    recipes/birds.toml:4: `exclude` names `PARAKETT  AUKLET`, which `rename` calls `PARAKETT AUKLET`: exclude that one
-    recipes/birds.toml:7: `PARAKETT  AUKLET` is excluded: no image is made for it
-    recipes/birds.toml:7: `rename` calls `PARAKETT  AUKLET` `PARAKETT AUKLET`: give the number to that one
     recipes/birds.toml:21: `arms` holds no `augmented`: nothing says whether the synthetic images help
     "##);
 }
@@ -156,6 +156,8 @@ candidates = "many"
 link = "hardlnk"
 [compare]
 tail = 2
+[report]
+out = ""
 "#,
     );
     assert_eq!(six.matches("error: ").count(), 6, "{six}");

@@ -404,5 +404,50 @@ rooot = 5
 [generator]
 kind = "ddpm"
 stpes = 0
-"#), @"");
+"#), @r##"
+    error: there is no table `[datset]`
+     --> recipes/birds.toml:1:2
+      |
+    1 | [datset]
+      |  ^^^^^^ unknown
+      |
+      = allowed: dataset, split, balance, generator, filter, emit, classifier, compare, report
+      = help: did you mean `dataset`?
+
+    error: `[dataset]` takes no `rooot`
+     --> recipes/birds.toml:2:1
+      |
+    2 | rooot = 5
+      | ^^^^^ unknown
+      |
+      = allowed: root, splits, rename, exclude
+      = help: did you mean `root`?
+
+    error: `root` in `[dataset]` has the wrong type
+     --> recipes/birds.toml:2:9
+      |
+    2 | rooot = 5
+      |         ^ found the whole number 5
+      |
+      = allowed: a folder, as text in quotes
+
+    error: `[generator]` takes no `stpes`
+     --> recipes/birds.toml:5:1
+      |
+    5 | stpes = 0
+      | ^^^^^ unknown
+      |
+      = allowed: kind, mode, strength, steps, guidance, sampler, size, precision, batch, seed, width, levels, depth, train
+      = help: did you mean `steps`?
+
+    error: `steps` in `[generator]` is impossible
+     --> recipes/birds.toml:5:9
+      |
+    5 | stpes = 0
+      |         ^ found 0
+      |
+      = allowed: a whole number from 1 to 1,000
+
+    5 problems in `recipes/birds.toml`
+    "##);
 }
