@@ -1,290 +1,94 @@
-//! The recipe as checked, typed values with every default filled in. Knows TOML, nothing of images or tensors.
+//! Recipes: read, checked and filled with defaults; every problem of one in one message. Knows TOML, nothing
+//! of images or tensors, and touches no file but the recipe itself.
+//!
+//! [`load`] reads a file, [`parse`] a text. Both refuse unknown tables and keys, wrong types and impossible
+//! values, all at once, as [`Error::Recipe`]: ready to print, with file, line, column and marker for each.
+//! What a recipe may say but this version cannot build is read and checked all the same; [`not_built_yet`]
+//! lists it, and [`refuse_unbuilt`] turns it into such a message.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod built;
+mod generator;
+mod names;
+mod problem;
+mod read;
+mod schema;
+mod syntax;
+mod tables;
+mod template;
+mod types;
+mod warn;
+mod within;
 
-/// A whole recipe, checked; see the README for the meaning of each field.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Recipe {
-    /// File stem of the recipe's path: names the results and the lock.
-    pub name: String,
-    /// The recipe's own path, as it was given.
-    pub path: PathBuf,
-    pub dataset: Dataset,
-    pub split: Split,
-    pub balance: Balance,
-    pub generator: Generator,
-    pub filter: Filter,
-    pub emit: Emit,
-    pub classifier: Classifier,
-    pub compare: Compare,
-    pub report: Report,
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+pub use built::{Unbuilt, not_built_yet, refuse_unbuilt};
+pub use names::Spelled;
+pub use problem::{Problem, render};
+pub use template::{TemplateFacts, template};
+pub use types::*;
+pub use warn::warnings;
+
+use crate::error::{Error, IoContext, Result};
+
+/// Reads and checks the recipe at `path`.
+///
+/// [`Error::Io`] if it cannot be read; [`Error::Recipe`] with every problem, rendered plainly, if it is wrong.
+pub fn load(path: &Path) -> Result<Recipe> {
+    load_in(path, false)
 }
 
-/// `[dataset]`: where the real photos are and how their folders are mended.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Dataset {
-    pub root: PathBuf,
-    /// Folder names under `root`.
-    pub splits: SplitNames,
-    /// Folder name as found -> species name wanted.
-    pub rename: BTreeMap<String, String>,
-    /// Species (after renaming) left out of everything.
-    pub exclude: Vec<String>,
+/// As [`load`]; with `colour`, the problems carry ANSI codes.
+pub fn load_in(path: &Path, colour: bool) -> Result<Recipe> {
+    let bytes = std::fs::read(path).doing("read", path)?;
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(wrong) => {
+            let at = wrong.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(wrong.as_bytes()).into_owned();
+            let problem = Problem::new(at..at + '\u{fffd}'.len_utf8(), "the recipe is not UTF-8 text", "no character")
+                .help("save it as UTF-8");
+            return Err(Error::Recipe(render(path, &text, &[problem], colour)));
+        }
+    };
+    check(&text, path).map_err(|problems| Error::Recipe(render(path, &text, &problems, colour)))
 }
 
-/// `[dataset] splits`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SplitNames {
-    pub train: String,
-    pub valid: String,
-    pub test: String,
+/// Checks the recipe `text`; `path` names it in messages and gives it its name.
+///
+/// [`Error::Recipe`] with every problem, rendered plainly, if it is wrong.
+pub fn parse(text: &str, path: &Path) -> Result<Recipe> {
+    check(text, path).map_err(|problems| Error::Recipe(render(path, text, &problems, false)))
 }
 
-/// `[split]`: a harder task cut out of train.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Split {
-    pub kind: SplitKind,
-    pub seed: u64,
-    pub test: TestImages,
+/// As [`parse`], with the problems as data, in no particular order.
+pub fn check(text: &str, path: &Path) -> Result<Recipe, Vec<Problem>> {
+    let syntax::Mended { text: readable, mut problems, broken } = syntax::mend(text);
+    let (document, twice) = syntax::read(&readable);
+    let reader = read::Reader::new(text, broken);
+    twice.into_iter().for_each(|problem| reader.report(problem));
+    let parts = tables::recipe(&read::Section::root(&reader, &document), &name_of(path));
+    let (found, lines) = reader.finish();
+    problems.extend(found);
+    match parts {
+        Some(recipe) if problems.is_empty() => {
+            Ok(Recipe { path: path.to_path_buf(), lines, text: text.to_string(), ..recipe })
+        }
+        _ => Err(problems),
+    }
 }
 
-/// Which of train's images the arms may train on.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum SplitKind {
-    Full,
-    /// So many images a species, at least 1.
-    FewShot {
-        shots: usize,
-    },
-    /// Rarest / commonest in (0, 1], exponential between.
-    LongTail {
-        imbalance: f64,
-    },
+/// The name of the recipe at `path`: the stem of its file.
+fn name_of(path: &Path) -> String {
+    path.file_stem().map_or_else(|| "recipe".to_string(), |stem| stem.to_string_lossy().into_owned())
 }
 
-/// What the arms are tested on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TestImages {
-    Test,
-    UnusedTrain,
-    Both,
-}
-
-/// `[balance]`: how many images a species should have in the end.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Balance {
-    pub target: Target,
-    /// At most so many synthetic images per real one; `None`: no bound.
-    pub max_ratio: Option<f64>,
-    /// Exactly so many synthetic images, whatever the target.
-    pub species: BTreeMap<String, usize>,
-}
-
-/// Real plus synthetic images a species should reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target {
-    Count(usize),
-    Max,
-    Median,
-    P90,
-}
-
-/// `[generator]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Generator {
-    pub kind: GeneratorKind,
-    pub mode: Mode,
-    /// Share of the noising schedule that img2img runs through, in (0, 1].
-    pub strength: f64,
-    pub steps: usize,
-    /// Classifier-free guidance scale; 1 is off.
-    pub guidance: f64,
-    pub sampler: Sampler,
-    /// Side of the generated square image in pixels.
-    pub size: usize,
-    pub precision: Precision,
-    pub batch: usize,
-    pub seed: u64,
-}
-
-/// The two kinds of generators with what only they take.
-#[derive(Debug, Clone, PartialEq)]
-pub enum GeneratorKind {
-    StableDiffusion(StableDiffusion),
-    Ddpm(Ddpm),
-}
-
-/// `kind = "stable-diffusion"`: a checkpoint in the diffusers layout.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StableDiffusion {
-    pub model: String,
-    pub prompt: String,
-    pub negative_prompt: String,
-    /// What the prompt calls a species.
-    pub names: BTreeMap<String, String>,
-    pub lora: Option<Lora>,
-}
-
-/// `[generator.lora]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Lora {
-    pub rank: usize,
-    pub steps: usize,
-    pub learning_rate: f64,
-}
-
-/// `kind = "ddpm"`: a class-conditional U-Net fitted on the arm's own train images.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Ddpm {
-    /// Channels of the first level.
-    pub width: usize,
-    /// Channel multiples, one a resolution level.
-    pub levels: Vec<usize>,
-    /// Residual blocks a level.
-    pub depth: usize,
-    pub train: DdpmTrain,
-}
-
-/// `[generator.train]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DdpmTrain {
-    pub steps: usize,
-    pub batch: usize,
-    pub learning_rate: f64,
-}
-
-/// Where a candidate starts from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Pure noise.
-    Txt2Img,
-    /// A real photo of the arm, noised to `strength`.
-    Img2Img,
-}
-
-/// Diffusion samplers by their field names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sampler {
-    Ddim,
-    DpmSolver2M,
-    Euler,
-    EulerAncestral,
-    UniPc,
-    Pndm,
-    Ddpm,
-    Lcm,
-}
-
-/// Floating-point format of the networks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precision {
-    Fp32,
-    Bf16,
-    Fp16,
-}
-
-/// `[filter]`; `None` is off.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Filter {
-    /// Candidates made per wanted image, at least 1.
-    pub candidates: f64,
-    pub ssim_max: Option<f64>,
-    pub ssim_min: Option<f64>,
-    pub confidence_min: Option<f64>,
-    pub fid_max: Option<f64>,
-    pub kid_max: Option<f64>,
-    pub features: Features,
-}
-
-/// Which network's features the set metrics use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Features {
-    /// The real-only classifier's penultimate layer.
-    Classifier,
-    /// FID's Inception network from this file.
-    Inception(PathBuf),
-}
-
-/// `[emit]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Emit {
-    pub out: PathBuf,
-    pub link: Link,
-    pub encode: Encode,
-}
-
-/// How real files get into the tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Link {
-    /// The first of reflink, hard link, copy that works.
-    Auto,
-    Reflink,
-    Hardlink,
-    Copy,
-    Symlink,
-}
-
-/// How synthetic images are written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Encode {
-    /// Format, size, quantisation tables and chroma subsampling of the dataset's own files.
-    Match,
-    As {
-        format: ImageFormat,
-        quality: u8,
-        size: usize,
-    },
-}
-
-/// File formats of emitted images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ImageFormat {
-    Jpg,
-    Png,
-}
-
-/// `[classifier]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Classifier {
-    pub arch: Arch,
-    pub weights: Option<PathBuf>,
-    pub size: usize,
-    pub steps: usize,
-    pub batch: usize,
-    pub learning_rate: f64,
-    pub precision: Precision,
-    pub seeds: Vec<u64>,
-}
-
-/// Residual networks (He et al. 2016).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arch {
-    ResNet18,
-    ResNet34,
-    ResNet50,
-}
-
-/// `[compare]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Compare {
-    pub arms: Vec<Arm>,
-    /// Share of the species, rarest first, that is reported by itself; in (0, 1].
-    pub tail: f64,
-}
-
-/// A training set to compare.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Arm {
-    Real,
-    Oversampled,
-    Augmented,
-    RealRandAugment,
-    Synthetic,
-}
-
-/// `[report]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Report {
-    pub out: PathBuf,
+impl Recipe {
+    /// The line, counted from 1, where the recipe says the key with these parts; `None` if it leaves it to the
+    /// default.
+    pub fn line(&self, parts: &[&str]) -> Option<usize> {
+        self.lines.get(&parts.join(".")).copied()
+    }
 }

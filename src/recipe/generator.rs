@@ -1,0 +1,171 @@
+//! `[generator]` and the tables inside it. Knows the keys of either kind; loads no model.
+
+use super::names::{GeneratorWord, Spelled};
+use super::problem::Problem;
+use super::read::{At, Section};
+use super::schema;
+use super::types::{Ddpm, DdpmTrain, Generator, GeneratorKind, Lora, Mode, Precision, Sampler, StableDiffusion};
+use super::within::{ABOVE_ZERO, FROM_ZERO, SHARE};
+
+/// Noise levels of the diffusion process, hence the most steps that sampling can take.
+const NOISE_LEVELS: u64 = 1000;
+/// The largest side of an image in pixels.
+const LARGEST: u64 = 4096;
+/// More resolution levels would halve the largest image to nothing.
+const MOST_LEVELS: usize = 8;
+
+/// Reads `[generator]`; `None` if a required key is missing or wrong.
+pub(super) fn read(root: &Section<'_, '_>) -> Option<Generator> {
+    let every: Vec<&'static str> =
+        [schema::GENERATOR, schema::STABLE_DIFFUSION, schema::DDPM].into_iter().flatten().copied().collect();
+    let table = root.open_table("generator");
+    let word = table.peek("kind").and_then(GeneratorWord::from_name);
+    let section = match word {
+        None => table.taking(&every, None),
+        Some(word) => {
+            let (own, foreign, other) = match word {
+                GeneratorWord::StableDiffusion => (schema::STABLE_DIFFUSION, schema::DDPM, GeneratorWord::Ddpm),
+                GeneratorWord::Ddpm => (schema::DDPM, schema::STABLE_DIFFUSION, GeneratorWord::StableDiffusion),
+            };
+            let known: Vec<&'static str> = schema::GENERATOR.iter().chain(own).copied().collect();
+            table.taking(&known, Some((other.name(), foreign)))
+        }
+    };
+    let kind = section.choice::<GeneratorWord>("kind");
+    let kind = section.require("kind", kind, "kind = \"ddpm\"");
+    let is_ddpm = word == Some(GeneratorWord::Ddpm);
+
+    let size = size(&section);
+    let details = match word {
+        Some(GeneratorWord::StableDiffusion) => Some(GeneratorKind::StableDiffusion(stable_diffusion(&section))),
+        Some(GeneratorWord::Ddpm) => Some(GeneratorKind::Ddpm(ddpm(&section, size.as_ref()))),
+        None => {
+            stable_diffusion(&section);
+            ddpm(&section, size.as_ref());
+            None
+        }
+    };
+    let generator = Generator {
+        mode: value(section.choice("mode"), if is_ddpm { Mode::Txt2Img } else { Mode::Img2Img }),
+        strength: value(section.number("strength", SHARE), 0.7),
+        steps: value(section.whole("steps", 1..=NOISE_LEVELS), 25) as usize,
+        guidance: value(section.number("guidance", FROM_ZERO), 4.0),
+        sampler: value(section.choice("sampler"), Sampler::DpmSolver2M),
+        size: value(size, default_size(is_ddpm)),
+        precision: value(section.choice("precision"), Precision::Bf16),
+        batch: value(section.whole("batch", 1..=4096), 8) as usize,
+        seed: value(section.seed("seed"), 0),
+        kind: details?,
+    };
+    kind.map(|_| generator)
+}
+
+fn default_size(is_ddpm: bool) -> usize {
+    if is_ddpm { 64 } else { 512 }
+}
+
+fn value<T>(read: Option<At<T>>, default: T) -> T {
+    read.map_or(default, |at| at.value)
+}
+
+/// The side in pixels: either kind halves it three times, the autoencoder or the U-Net.
+fn size(section: &Section<'_, '_>) -> Option<At<usize>> {
+    let size = section.whole("size", 8..=LARGEST)?;
+    if size.value.is_multiple_of(8) {
+        return Some(At { value: size.value as usize, at: size.at });
+    }
+    let (below, above) = (size.value / 8 * 8, (size.value / 8 + 1) * 8);
+    section.report(
+        Problem::new(size.at, format!("{} is impossible", section.named("size")), format!("found {}", size.value))
+            .allowed(format!("a multiple of 8 from 8 to {LARGEST}"))
+            .help(format!("the nearest are {below} and {above}")),
+    );
+    None
+}
+
+fn stable_diffusion(section: &Section<'_, '_>) -> StableDiffusion {
+    let model = section.filled("model", "a folder in the diffusers layout");
+    let names = section.open_table("names");
+    let names = names
+        .entries()
+        .filter_map(|(species, called)| {
+            let called = names.filled_of(species.value, called, "what the prompt calls the species")?;
+            Some((species.value.to_string(), called.value.to_string()))
+        })
+        .collect();
+    StableDiffusion {
+        model: value(model, "models/sd15").to_string(),
+        prompt: value(section.text("prompt"), "a photo of a {species}, a bird").to_string(),
+        negative_prompt: value(section.text("negative_prompt"), "").to_string(),
+        names,
+        lora: section.has("lora").then(|| lora(&section.table("lora", schema::LORA))),
+    }
+}
+
+fn lora(section: &Section<'_, '_>) -> Lora {
+    Lora {
+        rank: value(section.whole("rank", 1..=1024), 8) as usize,
+        steps: value(section.count("steps", 1), 2000),
+        learning_rate: value(section.number("learning_rate", ABOVE_ZERO), 1e-4),
+    }
+}
+
+fn ddpm(section: &Section<'_, '_>, size: Option<&At<usize>>) -> Ddpm {
+    let train = section.table("train", schema::TRAIN);
+    let width = width(section);
+    Ddpm {
+        width: width.unwrap_or(64),
+        levels: levels(section, size),
+        depth: value(section.whole("depth", 1..=16), 2) as usize,
+        train: DdpmTrain {
+            steps: value(train.count("steps", 1), 20_000),
+            batch: value(train.whole("batch", 1..=4096), 64) as usize,
+            learning_rate: value(train.number("learning_rate", ABOVE_ZERO), 2e-4),
+        },
+    }
+}
+
+/// Channels: a multiple of 8, so that group normalisation can group them.
+fn width(section: &Section<'_, '_>) -> Option<usize> {
+    let width = section.whole("width", 8..=1024)?;
+    if !width.value.is_multiple_of(8) {
+        section.impossible("width", width.at, &format!("found {}", width.value), "a multiple of 8 from 8 to 1024");
+        return None;
+    }
+    Some(width.value as usize)
+}
+
+fn levels(section: &Section<'_, '_>, size: Option<&At<usize>>) -> Vec<usize> {
+    let default = vec![1, 2, 3];
+    let of_what = "channel multiples, whole numbers from 1 to 16";
+    let one = |item| section.whole_of("levels", item, 1..=16);
+    let written = section.list("levels", of_what, 1, one);
+    let at = section.get("levels").map(|list| list.span());
+    let levels: Vec<usize> = written.map_or(default, |list| list.iter().map(|level| level.value as usize).collect());
+    if levels.len() > MOST_LEVELS {
+        let at = at.unwrap_or(0..0);
+        section.impossible(
+            "levels",
+            at,
+            &format!("found {} levels", levels.len()),
+            "a list of 1 to 8 channel multiples",
+        );
+        return levels;
+    }
+    let halved = 1usize << (levels.len() - 1);
+    let side = size.map_or(default_size(true), |size| size.value);
+    // A size that is itself wrong has had its message.
+    let size_is_sound = size.is_some() || !section.has("size");
+    if size_is_sound && !side.is_multiple_of(halved) {
+        let size_at = size.map(|size| size.at.clone());
+        let place = size_at.clone().or(at.clone()).unwrap_or(0..0);
+        let beside = size_at.and(at);
+        section.report(
+            Problem::new(place, format!("{} does not fit `levels`", section.named("size")), format!("{side} pixels"))
+                .beside(beside, format!("{} levels halve it {} times", levels.len(), levels.len() - 1))
+                .allowed(format!("a multiple of {}", halved.max(8)))
+                .help("change `size` or use fewer levels"),
+        );
+    }
+    levels
+}

@@ -1,0 +1,339 @@
+//! Every table of a recipe but `[generator]`: its keys, their defaults and what they must hold. Knows no file
+//! but the recipe.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Component, Path, PathBuf};
+
+use toml::de::DeValue;
+
+use super::names::SplitWord;
+use super::problem::Problem;
+use super::read::{At, Section};
+use super::types::*;
+use super::within::{ABOVE_ZERO, FROM_ONE, FROM_ZERO, SHARE, UNIT};
+use super::{generator, schema};
+
+/// Reads the whole recipe, without its path, lines and text; `None` if a required part is missing or wrong.
+pub(super) fn recipe(root: &Section<'_, '_>, name: &str) -> Option<Recipe> {
+    let dataset = dataset(root);
+    let split = split(root);
+    let balance = balance(root);
+    let generator = generator::read(root);
+    let filter = filter(root);
+    let (emit, report) = outputs(root, name, dataset.as_ref());
+    let classifier = classifier(root);
+    let compare = compare(root);
+    Some(Recipe {
+        name: name.to_string(),
+        path: PathBuf::new(),
+        dataset: dataset?,
+        split: split?,
+        balance,
+        generator: generator?,
+        filter,
+        emit,
+        classifier,
+        compare,
+        report,
+        lines: BTreeMap::new(),
+        text: String::new(),
+    })
+}
+
+fn table<'r, 't>(root: &Section<'r, 't>, name: &str) -> Section<'r, 't> {
+    let known = schema::TABLES.iter().find(|(table, _)| *table == name).map_or(&[][..], |(_, keys)| keys);
+    root.table(name, known)
+}
+
+fn value<T>(read: Option<At<T>>, default: T) -> T {
+    read.map_or(default, |at| at.value)
+}
+
+fn dataset(root: &Section<'_, '_>) -> Option<Dataset> {
+    let section = table(root, "dataset");
+    let place = section.filled("root", "a folder");
+    let place = section.require("root", place, "root = \"data/birds\"");
+    let splits = splits(&section);
+    let rename_table = section.open_table("rename");
+    let rename = rename_table
+        .entries()
+        .filter_map(|(from, to)| {
+            let to =
+                species(&rename_table, from.value, rename_table.filled_of(from.value, to, "the name of a species")?)?;
+            Some((from.value.to_string(), to))
+        })
+        .collect();
+    let one = |item| section.filled_of("exclude", item, "the name of a species");
+    let exclude = section.distinct("exclude", "names of species", 0, one).unwrap_or_default();
+    let exclude = exclude.into_iter().map(|name| name.value.to_string()).collect();
+    Some(Dataset { root: PathBuf::from(place?.value), splits, rename, exclude })
+}
+
+fn splits(section: &Section<'_, '_>) -> SplitNames {
+    let table = section.table("splits", schema::SPLITS);
+    let read = schema::SPLITS.iter().map(|&split| {
+        let folder = folder_inside(&table, split);
+        let at = folder.as_ref().map(|folder| folder.at.clone());
+        (split, value(folder, split.to_string()), at)
+    });
+    let read: Vec<(&str, String, Option<Range<usize>>)> = read.collect();
+    for (i, (split, folder, at)) in read.iter().enumerate() {
+        for (other, other_folder, other_at) in &read[..i] {
+            // Where both are defaults they differ.
+            let Some(place) = at.clone().or(other_at.clone()).filter(|_| folder == other_folder) else { continue };
+            let beside = at.is_some().then(|| other_at.clone()).flatten();
+            table.report(
+                Problem::new(place, format!("`{other}` and `{split}` cannot be the same folder"), "the same")
+                    .beside(beside, "first here")
+                    .allowed("a folder of its own for train, valid and test"),
+            );
+        }
+    }
+    let mut folders = read.into_iter().map(|(_, folder, _)| folder);
+    let mut next = || folders.next().unwrap_or_default();
+    SplitNames { train: next(), valid: next(), test: next() }
+}
+
+/// A folder inside the dataset: not absolute, and not out of it by `..`.
+fn folder_inside(section: &Section<'_, '_>, key: &str) -> Option<At<String>> {
+    let folder = section.filled(key, "a folder inside of `root`")?;
+    if Path::new(folder.value).components().all(|part| matches!(part, Component::Normal(_))) {
+        return Some(At { value: folder.value.to_string(), at: folder.at });
+    }
+    section.impossible(key, folder.at, "leads elsewhere", "a folder inside of `root`");
+    None
+}
+
+/// The name of a species becomes a folder of the tree that is written, so it has to be fit for one.
+fn species(section: &Section<'_, '_>, key: &str, name: At<&str>) -> Option<String> {
+    let text = name.value;
+    if text != "." && text != ".." && !text.contains(['/', '\\']) && !text.contains(char::is_control) {
+        return Some(text.to_string());
+    }
+    section.impossible(key, name.at, "no name for a folder", "a name without `/` and `\\`");
+    None
+}
+
+fn split(root: &Section<'_, '_>) -> Option<Split> {
+    let section = table(root, "split");
+    let kind = section.choice::<SplitWord>("kind");
+    let imbalance = section.number("imbalance", SHARE);
+    let shots = section.count("shots", 1);
+    // A `kind` that is itself wrong has had its message.
+    let word = if section.has("kind") { kind.as_ref().map(|kind| kind.value) } else { Some(SplitWord::Full) };
+    for (key, of) in [("imbalance", SplitWord::LongTail), ("shots", SplitWord::FewShot)] {
+        match (word, section.key_at(key)) {
+            (Some(word), Some(at)) if word != of => {
+                let (said, label) = if section.has("kind") { ("is", "this") } else { ("is by default", "the default") };
+                section.report(
+                    Problem::new(at, format!("{} belongs to `kind = \"{of}\"`", section.named(key)), "of another kind")
+                        .beside(kind.as_ref().map(|kind| kind.at.clone()), format!("{label} is `{word}`"))
+                        .help(format!("`kind` {said} `{word}`: remove `{key}`, or choose `kind = \"{of}\"`")),
+                );
+            }
+            (Some(word), None) if word == of => {
+                let example = if key == "shots" { "shots = 8" } else { "imbalance = 0.05" };
+                section.require(key, None::<()>, example);
+            }
+            _ => {}
+        }
+    }
+    let seed = value(section.seed("seed"), 0);
+    let test = value(section.choice("test"), TestImages::Test);
+    let kind = match word? {
+        SplitWord::Full => SplitKind::Full,
+        SplitWord::FewShot => SplitKind::FewShot { shots: shots?.value },
+        SplitWord::LongTail => SplitKind::LongTail { imbalance: imbalance?.value },
+    };
+    Some(Split { kind, seed, test })
+}
+
+fn balance(root: &Section<'_, '_>) -> Balance {
+    let section = table(root, "balance");
+    let wanted = section.open_table("species");
+    let species = wanted
+        .entries()
+        .filter_map(|(name, n)| {
+            Some((name.value.to_string(), wanted.whole_of(name.value, n, 0..=1_000_000)?.value as usize))
+        })
+        .collect();
+    let max_ratio = section.bound("max_ratio", ABOVE_ZERO);
+    Balance {
+        target: target(&section).unwrap_or(Target::Max),
+        max_ratio: max_ratio.map_or(Some(4.0), |bound| bound.map(|ratio| ratio.value)),
+        species,
+    }
+}
+
+fn target(section: &Section<'_, '_>) -> Option<Target> {
+    const ALLOWED: &str = "a whole number of images, 1 or more, or `max`, `median` or `p90`";
+    let written = section.get("target")?;
+    match written.get_ref() {
+        DeValue::Integer(_) => section.count("target", 1).map(|n| Target::Count(n.value)),
+        DeValue::String(word) => match word.as_ref() {
+            "max" => Some(Target::Max),
+            "median" => Some(Target::Median),
+            "p90" => Some(Target::P90),
+            other => {
+                section.unknown_name("target", written.span(), other, &["max", "median", "p90"]);
+                None
+            }
+        },
+        _ => {
+            section.wrong_type("target", written, ALLOWED);
+            None
+        }
+    }
+}
+
+fn filter(root: &Section<'_, '_>) -> Filter {
+    let section = table(root, "filter");
+    let ssim_max = section.bound("ssim_max", UNIT);
+    let ssim_min = section.number("ssim_min", UNIT);
+    let highest = match &ssim_max {
+        None if section.has("ssim_max") => None,
+        None => Some((0.90, None)),
+        Some(bound) => bound.as_ref().map(|bound| (bound.value, Some(bound.at.clone()))),
+    };
+    if let (Some(low), Some((high, at))) = (&ssim_min, highest)
+        && low.value >= high
+    {
+        section.report(
+            Problem::new(low.at.clone(), "`ssim_min` in `[filter]` leaves nothing", format!("found {}", low.value))
+                .beside(at, "the highest that is kept")
+                .allowed(format!("a number below `ssim_max`, which is {high}")),
+        );
+    }
+    let features =
+        section.filled("features", "`classifier` or a file of weights").map(|features| match features.value {
+            "classifier" => Features::Classifier,
+            file => Features::Inception(PathBuf::from(file)),
+        });
+    Filter {
+        candidates: value(section.number("candidates", FROM_ONE), 1.5),
+        ssim_max: ssim_max.map_or(Some(0.90), |bound| bound.map(|ssim| ssim.value)),
+        ssim_min: ssim_min.map(|ssim| ssim.value),
+        confidence_min: section.number("confidence_min", UNIT).map(|p| p.value),
+        fid_max: section.number("fid_max", FROM_ZERO).map(|fid| fid.value),
+        kid_max: section.number("kid_max", FROM_ZERO).map(|kid| kid.value),
+        features: features.unwrap_or(Features::Classifier),
+    }
+}
+
+/// `[emit]` and `[report]`: what they write must not stand in each other's way, nor in the dataset's.
+fn outputs(root: &Section<'_, '_>, name: &str, dataset: Option<&Dataset>) -> (Emit, Report) {
+    let section = table(root, "emit");
+    let out = section.filled("out", "a folder").map(|out| At { value: PathBuf::from(out.value), at: out.at });
+    let tree = value(out.clone(), Path::new("out").join(name));
+    let place = out.map_or_else(|| section.header(), |out| out.at);
+    let clean = plain(&tree);
+    let trouble = if clean.file_name().is_none() {
+        Some(("has no name of its own", "a folder with a name of its own, since the tree is swapped in whole"))
+    } else if dataset.is_some_and(|dataset| plain(&dataset.root).starts_with(&clean)) {
+        Some(("would replace the dataset", "a folder that does not hold the dataset"))
+    } else if dataset.is_some_and(|dataset| inside_a_split(dataset, &clean)) {
+        Some(("would write into the dataset's images", "a folder outside of train, valid and test"))
+    } else {
+        None
+    };
+    if let Some((found, allowed)) = trouble {
+        section.impossible("out", place, found, allowed);
+    }
+    let emit = Emit { out: tree, link: value(section.choice("link"), Link::Auto), encode: encode(&section) };
+
+    let section = table(root, "report");
+    let out = section.filled("out", "a folder").map(|out| At { value: PathBuf::from(out.value), at: out.at });
+    let results = value(out.clone(), Path::new("results").join(name));
+    if plain(&results).starts_with(&clean) && trouble.is_none() {
+        let place = out.map_or_else(|| section.header(), |out| out.at);
+        let allowed = "a folder outside of `[emit] out`, which is replaced in whole";
+        section.impossible("out", place, "would be lost with the next tree", allowed);
+    }
+    (emit, Report { out: results })
+}
+
+/// The path without `.`, and without `..` where a name stands before it. Looks at no disk: it is a guard
+/// against slips, not against links.
+fn plain(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if out.file_name().is_some() => {
+                out.pop();
+            }
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+fn inside_a_split(dataset: &Dataset, path: &Path) -> bool {
+    let SplitNames { train, valid, test } = &dataset.splits;
+    [train, valid, test].into_iter().any(|split| path.starts_with(plain(&dataset.root.join(split))))
+}
+
+fn encode(section: &Section<'_, '_>) -> Encode {
+    let Some(written) = section.get("encode") else { return Encode::Match };
+    match written.get_ref() {
+        DeValue::String(word) if word == "match" => Encode::Match,
+        DeValue::String(word) => {
+            section.unknown_name(
+                "encode",
+                written.span(),
+                word,
+                &["match", "{ format = \"jpg\", quality = 95, size = 224 }"],
+            );
+            Encode::Match
+        }
+        DeValue::Table(_) => {
+            let table = section.table("encode", schema::ENCODE);
+            Encode::As {
+                format: value(table.choice("format"), ImageFormat::Jpg),
+                quality: value(table.whole("quality", 1..=100), 95) as u8,
+                size: value(table.whole("size", 8..=4096), 224) as usize,
+            }
+        }
+        _ => {
+            let allowed = "`match`, or a table such as `{ format = \"jpg\", quality = 95, size = 224 }`";
+            section.wrong_type("encode", written, allowed);
+            Encode::Match
+        }
+    }
+}
+
+fn classifier(root: &Section<'_, '_>) -> Classifier {
+    let section = table(root, "classifier");
+    let weights = section.filled("weights", "a file of weights").map(|file| PathBuf::from(file.value));
+    // Fine-tuning wants smaller steps than training from nothing (Kornblith et al. 2019, appendix A).
+    let learning_rate = if section.has("weights") { 0.01 } else { 0.05 };
+    let seed = |item| section.whole_of("seeds", item, 0..=i64::MAX as u64);
+    let seeds = section.distinct("seeds", "whole numbers", 1, seed);
+    Classifier {
+        arch: value(section.choice("arch"), Arch::ResNet18),
+        weights,
+        size: value(section.whole("size", 32..=1024), 224) as usize,
+        steps: value(section.count("steps", 1), 2000),
+        // Batch normalisation has no statistics of a single image.
+        batch: value(section.whole("batch", 2..=4096), 32) as usize,
+        learning_rate: value(section.number("learning_rate", ABOVE_ZERO), learning_rate),
+        precision: value(section.choice("precision"), Precision::Fp32),
+        seeds: seeds.map_or(vec![0, 1, 2, 3, 4], |seeds| seeds.into_iter().map(|seed| seed.value).collect()),
+    }
+}
+
+fn compare(root: &Section<'_, '_>) -> Compare {
+    let section = table(root, "compare");
+    let arms = section.distinct("arms", "arms", 1, |item| section.choice_of::<Arm>("arms", item));
+    let arms = arms.map_or(vec![Arm::Real, Arm::Oversampled, Arm::Augmented], |arms| {
+        let arms: Vec<Arm> = arms.into_iter().map(|arm| arm.value).collect();
+        if !arms.contains(&Arm::Real) {
+            let at = section.get("arms").map_or(0..0, |list| list.span());
+            let allowed = "a list with `real`, the baseline of every comparison";
+            section.impossible("arms", at, "`real` is not among them", allowed);
+        }
+        arms
+    });
+    Compare { arms, tail: value(section.number("tail", SHARE), 0.33) }
+}

@@ -1,0 +1,57 @@
+//! The intervals that numbers of a recipe must lie in, and how messages say them. Knows numbers only.
+
+use std::fmt;
+
+/// An interval of finite numbers; the lower end may be left out of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Within {
+    low: f64,
+    low_is_out: bool,
+    high: f64,
+}
+
+/// (0, 1]
+pub(super) const SHARE: Within = Within { low: 0.0, low_is_out: true, high: 1.0 };
+/// [0, 1]
+pub(super) const UNIT: Within = Within { low: 0.0, low_is_out: false, high: 1.0 };
+/// (0, inf)
+pub(super) const ABOVE_ZERO: Within = Within { low: 0.0, low_is_out: true, high: f64::INFINITY };
+/// [0, inf)
+pub(super) const FROM_ZERO: Within = Within { low: 0.0, low_is_out: false, high: f64::INFINITY };
+/// [1, inf)
+pub(super) const FROM_ONE: Within = Within { low: 1.0, low_is_out: false, high: f64::INFINITY };
+
+impl Within {
+    /// Whether `x` is finite and inside.
+    pub fn holds(self, x: f64) -> bool {
+        let above = if self.low_is_out { x > self.low } else { x >= self.low };
+        x.is_finite() && above && x <= self.high
+    }
+}
+
+impl fmt::Display for Within {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Within { low, low_is_out, high } = *self;
+        match (low_is_out, high.is_finite()) {
+            (true, true) => write!(f, "a number above {low} and at most {high}"),
+            (true, false) => write!(f, "a number above {low}"),
+            (false, true) => write!(f, "a number from {low} to {high}"),
+            (false, false) => write!(f, "a number, {low} or more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_keeps_its_ends_and_refuses_what_is_no_number() {
+        assert!(SHARE.holds(1.0) && !SHARE.holds(0.0) && !SHARE.holds(1.0 + f64::EPSILON));
+        assert!(UNIT.holds(0.0) && !UNIT.holds(-f64::MIN_POSITIVE));
+        assert!(!FROM_ZERO.holds(f64::NAN) && !FROM_ZERO.holds(f64::INFINITY));
+        assert!(FROM_ONE.holds(1.0) && !FROM_ONE.holds(0.999));
+        assert_eq!(SHARE.to_string(), "a number above 0 and at most 1");
+        assert_eq!(FROM_ONE.to_string(), "a number, 1 or more");
+    }
+}
