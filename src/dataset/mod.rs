@@ -1,3 +1,14 @@
 //! Images on disk: scan, decode, encode, cut, audit, and the drawn sample. Knows nothing of recipes, keys or tensors.
 
+pub mod cut;
+pub mod decode;
+pub mod digest;
+pub mod encoding;
+mod jpeg;
+mod listing;
+mod names;
 pub mod sample;
+pub mod scan;
+pub mod stat_index;
+
+pub use scan::{Dataset, Photo, ScanOptions, Split, SplitFolders, scan};

@@ -1,0 +1,132 @@
+//! Files to pixels: whatever a folder of photos holds becomes 8-bit RGB, or an error that names the file.
+//!
+//! The bytes decide the format, never the file's ending. Orientation tags are ignored, as Pillow and torchvision
+//! ignore them, so that other programs that train on the same folder see the same pictures. Colour profiles are
+//! ignored too.
+
+use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::{DynamicImage, ImageReader, Limits, Rgb, RgbImage};
+use rayon::prelude::*;
+
+use super::jpeg;
+use crate::error::{Error, IoContext, Result};
+use crate::text;
+
+/// Images with more pixels are refused before memory is taken for them.
+pub const MAX_PIXELS: u64 = 200_000_000;
+
+/// The photo at `path` as 8-bit RGB: grey is spread over the channels, transparency laid over white, CMYK
+/// converted, 16-bit values rounded. A file that is cut off is an error, never half a picture.
+pub fn photo(path: &Path) -> Result<RgbImage> {
+    from_bytes(path, &std::fs::read(path).doing("read", path)?)
+}
+
+/// As [`photo`], from the bytes of the file; `path` is for messages only.
+pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<RgbImage> {
+    // A decoder that panics on a strange file must not take the build down.
+    catch_unwind(AssertUnwindSafe(|| decode(bytes)))
+        .unwrap_or_else(|_| Err("the decoder gave up on it".into()))
+        .map_err(|problem| Error::image(path, problem))
+}
+
+/// Width and height of the photo at `path`, from its header.
+pub fn size(path: &Path) -> Result<(u32, u32)> {
+    let bytes = std::fs::read(path).doing("read", path)?;
+    size_of(&bytes).map_err(|problem| Error::image(path, problem))
+}
+
+pub(super) fn size_of(bytes: &[u8]) -> Result<(u32, u32), String> {
+    if jpeg::is_jpeg(bytes) {
+        let head = jpeg::head(bytes)?;
+        return Ok((head.width, head.height));
+    }
+    reader(bytes)?.into_dimensions().map_err(|e| e.to_string())
+}
+
+fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, String> {
+    if bytes.is_empty() {
+        return Err("the file is empty (0 bytes)".into());
+    }
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| e.to_string())?;
+    if reader.format().is_none() {
+        let page = bytes.trim_ascii_start().first() == Some(&b'<');
+        let what = if page { "it looks like a web page" } else { "its bytes are of no known format" };
+        return Err(format!("not an image: {what} (known: JPEG, PNG, WebP, BMP, GIF, TIFF)"));
+    }
+    Ok(reader)
+}
+
+fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
+    let (width, height) = size_of(bytes)?;
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels == 0 {
+        return Err(format!("an image of {width}x{height} pixels"));
+    }
+    if pixels > MAX_PIXELS {
+        let limit = text::thousands(MAX_PIXELS as usize);
+        return Err(format!("{width}x{height} pixels are too many (at most {limit} in all)"));
+    }
+    if jpeg::is_jpeg(bytes) && !jpeg::is_complete(bytes, &jpeg::head(bytes)?) {
+        return Err("the JPEG is truncated: its end marker is missing".into());
+    }
+    let mut reader = reader(bytes)?;
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(8 * MAX_PIXELS + (64 << 20));
+    reader.limits(limits);
+    Ok(to_rgb(reader.decode().map_err(|e| e.to_string())?))
+}
+
+fn to_rgb(image: DynamicImage) -> RgbImage {
+    if !image.color().has_alpha() {
+        return image.into_rgb8();
+    }
+    let rgba = image.into_rgba8();
+    RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
+        let [r, g, b, a] = rgba.get_pixel(x, y).0;
+        let over_white = |c: u8| ((u32::from(c) * u32::from(a) + 255 * (255 - u32::from(a)) + 127) / 255) as u8;
+        Rgb([over_white(r), over_white(g), over_white(b)])
+    })
+}
+
+/// The middle square of `image`, resized to `size` pixels a side; see [`fit`].
+pub fn square(image: &RgbImage, size: u32) -> RgbImage {
+    fit(image, size, size)
+}
+
+/// The middle of `image` with the wanted aspect, resized to `width` x `height` (each at least 1) by an antialiased
+/// Catmull-Rom filter (Pillow's bicubic). The arithmetic is in integers: the same pixels on every machine.
+pub fn fit(image: &RgbImage, width: u32, height: u32) -> RgbImage {
+    let (w, h) = image.dimensions();
+    if (w, h) == (width, height) {
+        return image.clone();
+    }
+    let (a, b) = (u64::from(w) * u64::from(height), u64::from(h) * u64::from(width));
+    let (crop_w, crop_h) =
+        if a > b { (((b / u64::from(height)) as u32).max(1), h) } else { (w, ((a / u64::from(width)) as u32).max(1)) };
+    let (left, top) = ((w - crop_w) / 2, (h - crop_h) / 2);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom)).crop(
+        f64::from(left),
+        f64::from(top),
+        f64::from(crop_w),
+        f64::from(crop_h),
+    );
+    let source = ImageRef::new(w, h, image.as_raw(), PixelType::U8x3).expect("an RgbImage's buffer fits its size");
+    let mut out = Image::new(width, height, PixelType::U8x3);
+    Resizer::new().resize(&source, &mut out, &options).expect("the crop lies inside the image");
+    RgbImage::from_raw(width, height, out.into_vec()).expect("the resized buffer fits its size")
+}
+
+/// Decodes every file, on all threads; the problems in the order of `paths`. What was found for a file holds as long
+/// as its digest does.
+pub fn check_all(paths: &[PathBuf]) -> Vec<(PathBuf, Error)> {
+    paths.par_iter().filter_map(|path| photo(path).err().map(|error| (path.clone(), error))).collect()
+}
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;
