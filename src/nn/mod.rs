@@ -6,6 +6,8 @@ pub mod device;
 pub mod ema;
 pub mod noise;
 pub mod params;
+pub mod resnet;
+pub mod sgd;
 pub mod supervise;
 pub mod weights;
 
