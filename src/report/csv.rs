@@ -75,6 +75,17 @@ pub fn write_history(results: &Results, out: &mut dyn Write) -> io::Result<()> {
 /// A row an arm, seed and test image.
 pub fn write_predictions(results: &Results, out: &mut dyn Write) -> io::Result<()> {
     const HEADER: [&str; 6] = ["arm", "seed", "path", "label", "predicted", "probability"];
+    let images = results.test_images.len();
+    for run in &results.predictions {
+        let (predicted, probability) = (run.predicted.len(), run.probability.len());
+        if (predicted, probability) != (images, images) {
+            let found = format!(
+                "arm `{}`, seed {}: {predicted} predictions and {probability} probabilities of {images} test images",
+                run.arm, run.seed
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, found));
+        }
+    }
     let rows = results.predictions.iter().flat_map(|run| {
         let answers = run.predicted.iter().zip(&run.probability);
         results.test_images.iter().zip(answers).map(move |(image, (&predicted, &probability))| {

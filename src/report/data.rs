@@ -6,14 +6,7 @@
 
 use serde::Serialize;
 
-/// At most so many species get a gallery in the report: the caller need not make more thumbnails.
-pub const GALLERY_SPECIES: usize = 40;
-/// At most so many real photos a species are shown.
-pub const GALLERY_REAL: usize = 3;
-/// At most so many kept synthetic images a species are shown.
-pub const GALLERY_KEPT: usize = 8;
-/// At most so many rejected candidates are shown.
-pub const GALLERY_REJECTED: usize = 36;
+pub use super::pictures::*;
 
 /// All that a build found out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -253,84 +246,6 @@ pub enum Verdict {
     NotShown,
 }
 
-/// Highest SSIM of each candidate against the real images.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct CopyGuard {
-    /// Of the kept ones.
-    pub kept: Vec<f64>,
-    /// Of those dropped, whatever for.
-    pub rejected: Vec<f64>,
-    /// `[filter] ssim_max`.
-    pub threshold: Option<f64>,
-}
-
-/// An encoded picture (JPEG or PNG), small enough to stand in the report as it is.
-#[derive(Clone, Default, PartialEq)]
-pub struct Picture(pub Vec<u8>);
-
-/// Real photos and kept synthetic images of a species, side by side.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Gallery {
-    pub species: String,
-    pub real: Vec<RealImage>,
-    pub kept: Vec<KeptImage>,
-}
-
-/// A real photo.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct RealImage {
-    pub picture: Picture,
-    /// Relative to the dataset's root.
-    pub path: String,
-}
-
-/// A synthetic image that the filter kept.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct KeptImage {
-    pub picture: Picture,
-    /// First hex digits of its key.
-    pub key: String,
-    /// The real photo it was made from (img2img), relative to the dataset's root.
-    pub source: Option<String>,
-    pub scores: Scores,
-}
-
-/// A candidate that the filter dropped.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct RejectedImage {
-    pub picture: Picture,
-    pub species: String,
-    /// First hex digits of its key.
-    pub key: String,
-    /// The real photo it was made from (img2img), relative to the dataset's root.
-    pub source: Option<String>,
-    /// As in [`Rejections::reason`].
-    pub reason: String,
-    /// The number that the rule looked at, and the threshold it missed.
-    pub value: Option<f64>,
-    pub threshold: Option<f64>,
-    pub scores: Scores,
-    /// The real image it is nearest to, to be seen beside it.
-    pub nearest_picture: Option<Picture>,
-}
-
-/// All scores of one candidate.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Scores {
-    /// Highest SSIM against a real image, in [-1, 1].
-    pub ssim: Option<f64>,
-    /// That image, relative to the dataset's root.
-    pub nearest: Option<String>,
-    /// SSIM against the source image (img2img).
-    pub source_ssim: Option<f64>,
-    /// The real-only classifier's probability of the right species.
-    pub confidence: Option<f64>,
-    /// The species that classifier would name.
-    pub named: Option<String>,
-    /// Its own share of the pooled set's Frechet distance.
-    pub frechet: Option<f64>,
-}
-
 /// A point of a training curve.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct HistoryRow {
@@ -371,12 +286,6 @@ impl Verdict {
             Verdict::Hurt => "hurt",
             Verdict::NotShown => "not shown",
         }
-    }
-}
-
-impl std::fmt::Debug for Picture {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Picture({} bytes)", self.0.len())
     }
 }
 

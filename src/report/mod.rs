@@ -5,6 +5,7 @@ mod csv;
 pub mod data;
 mod html;
 mod metrics_json;
+mod pictures;
 mod words;
 
 #[cfg(test)]

@@ -94,6 +94,9 @@ fn a_failed_write_names_the_file_and_leaves_the_old_ones_whole() {
     broken.test_images[0].label = 99;
     let error = super::write(&broken, dir.path()).unwrap_err().to_string();
     assert!(error.contains("predictions.csv") && error.contains("species 99 of 24"), "{error}");
+    broken.predictions[0].predicted.pop();
+    let error = super::write(&broken, dir.path()).unwrap_err().to_string();
+    assert!(error.contains("arm `augmented`, seed 0: 47 predictions"), "{error}");
     assert_eq!(fs::read_to_string(dir.path().join("report.html")).unwrap(), page(&results(12)));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 5);
 }
@@ -278,6 +281,8 @@ fn numbers_of_the_results_reach_the_page() {
         "Some of them 6 of 37 shown",
         "kept (310) rejected for any reason (58)",
         "FID 41.2 12.3 310 412 206 classifier ≤ 80 yes",
+        "FID lies 28.9 above its floor: by these features the synthetic images are farther from the real ones than real images",
+        "The least tested species has 10 test images: one of them moves its recall by 10.0 points in a seed",
         "KID 0.0312 0.0004 310 412 206 classifier – –",
         "it names 66.7 % of the validation images rightly, and 74.1 % of 227 candidates before the filter",
         "RUFOUS HUMMINGBIRD: 3 of 36 wanted images are missing, all 54 candidates are used.",

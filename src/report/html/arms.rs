@@ -77,7 +77,7 @@ fn strip(results: &Results, title: &str, of: fn(&ArmResult) -> Row) -> Markup {
 fn table(results: &Results) -> Markup {
     html! {
         div.scroll { table {
-            caption { "Means over seeds, in percent of the test images" }
+            caption { "Means over seeds; accuracies in percent" }
             thead { tr {
                 th scope="col" { "Arm" } th.n scope="col" { "Train images" } th.n scope="col" { "Synthetic" } th.n scope="col" { "Steps" }
                 th.n scope="col" { "Seeds" } th.n scope="col" { "Macro" } th.n scope="col" { "Tail" } th.n scope="col" { "Micro" }

@@ -101,6 +101,8 @@ fn bar(s: &SpeciesCounts, most: usize) -> Markup {
 fn profile(species: &[&SpeciesCounts], most: usize) -> Markup {
     const HEIGHT: f64 = 180.0;
     let column = 1000.0 / species.len() as f64;
+    // A little wider than its place: else the page shows through between neighbours.
+    let width = px(column + 0.6);
     let y = |count: usize| count as f64 * HEIGHT / most as f64;
     let label = format!(
         "Stacked columns of real and synthetic images of {} species, most real images first; the highest has {}",
@@ -116,7 +118,7 @@ fn profile(species: &[&SpeciesCounts], most: usize) -> Markup {
                         @let x = px(i as f64 * column);
                         @for (class, from, count) in [("fill c0", 0, s.real), ("fill c1", s.real, s.kept), ("missing", s.real + s.kept, s.shortfall)] {
                             @if count > 0 {
-                                rect class=(class) x=(x) width=(px(column)) y=(px(HEIGHT - y(from + count))) height=(px(y(count))) {}
+                                rect class=(class) x=(x) width=(width) y=(px(HEIGHT - y(from + count))) height=(px(y(count))) {}
                             }
                         }
                     }

@@ -57,12 +57,17 @@ fn chart(arms: &[&str], rows: &[&HistoryRow], title: &str, of: fn(&HistoryRow) -
                 svg.chart viewBox="0 0 440 222" role="img" aria-label=(label) {
                     (y_grid(&y, &y.ticks(5), 48.0, 428.0))
                     (x_grid(&x, &x.ticks(5), 10.0, 196.0))
-                    @for (arm, _, points) in &lines { (line(&x, &y, points, &colour(arms, arm))) }
+                    @for (arm, _, points) in &lines { (line(&x, &y, points, &colour_of(arms, arm))) }
                 }
                 figcaption { (title) ", by step" }
             }
         }
     }
+}
+
+/// A run that is no arm stands alone in its chart and needs no colour.
+fn colour_of(arms: &[&str], name: &str) -> String {
+    if arms.contains(&name) { colour(arms, name) } else { "alone".to_string() }
 }
 
 /// A lone point is a dot, since a line of one point is not seen.

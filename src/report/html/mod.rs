@@ -141,5 +141,9 @@ fn quoted(path: &str) -> String {
 
 /// `n of m` in words, for a section that does not show everything.
 fn shown_of(shown: usize, all: usize) -> String {
-    if shown >= all { format!("all {}", text::thousands(all)) } else { format!("{shown} of {}", text::thousands(all)) }
+    if shown >= all && all > 1 {
+        format!("all {}", text::thousands(all))
+    } else {
+        format!("{shown} of {}", text::thousands(all))
+    }
 }

@@ -31,8 +31,8 @@ pub fn section(results: &Results) -> Markup {
             "Means over seeds, in percent; rarest species first. "
             @if let Some(main) = main { "Change: " (main.arm) " minus " (main.baseline) ", in points. " }
             @if let Some(few) = few {
-                "A species with " (text::count(few, "test image")) " moves by " (percent_number(Some(1.0 / few as f64)))
-                " points with each image, so read single rows with care."
+                "The least tested species has " (text::count(few, "test image")) ": one of them moves its recall by "
+                (percent_number(Some(1.0 / few as f64))) " points in a seed, so read single rows with care."
             }
         }
         @if rows.len() > MANY {

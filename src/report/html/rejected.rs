@@ -109,6 +109,8 @@ fn breakable(path: &str) -> Markup {
 
 /// How near candidates come to real images.
 fn copy_guard(guard: &CopyGuard) -> Markup {
+    let finite = |values: &[f64]| values.iter().copied().filter(|value| value.is_finite()).collect();
+    let guard = &CopyGuard { kept: finite(&guard.kept), rejected: finite(&guard.rejected), threshold: guard.threshold };
     let all = guard.kept.len() + guard.rejected.len();
     html! {
         h3 { "How near they come to a real image" }

@@ -65,11 +65,14 @@ fn meaning(m: &SetMetric) -> String {
         (None, _) => format!("{name} was not measured."),
         (Some(_), None) => format!("{name}: there is no real-vs-real floor to compare it with."),
         (Some(value), Some(floor)) if value > floor => format!(
-            "{name} lies {} above its floor: by these features the synthetic images differ from the real ones.",
+            "{name} lies {} above its floor: by these features the synthetic images are farther from the real ones than \
+             real images are from each other.",
             number(Some(value - floor))
         ),
         (Some(_), Some(_)) => {
-            format!("{name} does not exceed its floor: by these features the synthetic images look like real ones.")
+            format!(
+                "{name} does not exceed its floor: by these features the synthetic images are as near as real ones."
+            )
         }
     };
     match m.passed {

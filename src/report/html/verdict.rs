@@ -112,8 +112,8 @@ fn comparisons(results: &Results) -> Markup {
             table {
                 caption { "Differences in percentage points, with " (confidences(&results.comparisons)) " intervals" }
                 thead { tr {
-                    th scope="col" { "Arm" } th scope="col" { "Against" } th.n scope="col" { "Difference" }
-                    th.n scope="col" { "Interval" } th.n scope="col" { "p" } th scope="col" { "Verdict" }
+                    th scope="col" { "Arm" } th scope="col" { "Against" } th scope="col" { "Verdict" } th.n scope="col" { "Difference" }
+                    th.n scope="col" { "Interval" } th.n scope="col" { "p" }
                     th.n scope="col" { "Tail" } th.n scope="col" { "Tail interval" } th.n scope="col" { "Could be shown" }
                 } }
                 tbody { @for c in &results.comparisons { (row(c)) } }
@@ -138,10 +138,10 @@ fn row(c: &Comparison) -> Markup {
         tr {
             th scope="row" { (c.arm) }
             td { (c.baseline) }
+            td { (badge(c.verdict)) }
             td.n { (points(Some(c.difference))) }
             td.n { (range(c.low, c.high)) }
             td.n { (p_value(c.p)) }
-            td { (badge(c.verdict)) }
             td.n { (points(c.tail.map(|tail| tail.difference))) }
             td.n { (range(c.tail.and_then(|tail| tail.low), c.tail.and_then(|tail| tail.high))) }
             td.n { (c.smallest_difference.map_or("–".to_string(), |d| format!("≥ {}", fixed(d * 100.0, 1)))) }
@@ -162,7 +162,7 @@ fn forest(comparisons: &[Comparison]) -> Markup {
     let label = comparisons.iter().map(crate::report::sentence).collect::<Vec<_>>().join("; ");
     html! {
         svg.chart viewBox={ "0 0 " (px(WIDTH)) " " (px(bottom + 24.0)) } role="img" aria-label=(label) {
-            (x_grid(&axis, &axis.ticks(6), 4.0, bottom))
+            (x_grid(&axis, &axis.ticks(8), 4.0, bottom))
             line.zero x1=(px(axis.at(0.0))) x2=(px(axis.at(0.0))) y1="4" y2=(px(bottom)) {}
             @for (i, c) in comparisons.iter().enumerate() {
                 @let y = 8.0 + ROW * (i as f64 + 0.5);
