@@ -40,9 +40,13 @@ pub fn not_built_yet(recipe: &Recipe) -> Vec<Unbuilt> {
         .collect()
 }
 
-/// [`Error::Recipe`] with everything of [`not_built_yet`], marked where the recipe asks for it; with `colour`, with
-/// ANSI codes.
-pub fn refuse_unbuilt(recipe: &Recipe, colour: bool) -> Result<()> {
+/// [`Error::Recipe`] with everything of [`not_built_yet`], marked where the recipe asks for it.
+pub fn refuse_unbuilt(recipe: &Recipe) -> Result<()> {
+    refuse_unbuilt_in(recipe, false)
+}
+
+/// As [`refuse_unbuilt`]; with `colour`, the message carries ANSI codes.
+pub fn refuse_unbuilt_in(recipe: &Recipe, colour: bool) -> Result<()> {
     let problems: Vec<Problem> = not_built_yet(recipe)
         .into_iter()
         .map(|unbuilt| {

@@ -4,6 +4,7 @@ use super::names::{GeneratorWord, Spelled};
 use super::problem::Problem;
 use super::read::{At, Section};
 use super::schema;
+use super::tables::value;
 use super::types::{Ddpm, DdpmTrain, Generator, GeneratorKind, Lora, Mode, Precision, Sampler, StableDiffusion};
 use super::within::{ABOVE_ZERO, FROM_ZERO, SHARE};
 
@@ -62,10 +63,6 @@ pub(super) fn read(root: &Section<'_, '_>) -> Option<Generator> {
 
 fn default_size(is_ddpm: bool) -> usize {
     if is_ddpm { 64 } else { 512 }
-}
-
-fn value<T>(read: Option<At<T>>, default: T) -> T {
-    read.map_or(default, |at| at.value)
 }
 
 /// The side in pixels: either kind halves it three times, the autoencoder or the U-Net.
@@ -135,6 +132,12 @@ fn width(section: &Section<'_, '_>) -> Option<usize> {
     Some(width.value as usize)
 }
 
+/// Side of the patches that the U-Net cuts an image of this side into, before it halves the grid of them from
+/// level to level.
+fn patch(side: usize) -> usize {
+    if side >= 64 { 4 } else { 2 }
+}
+
 fn levels(section: &Section<'_, '_>, size: Option<&At<usize>>) -> Vec<usize> {
     let default = vec![1, 2, 3];
     let of_what = "channel multiples, whole numbers from 1 to 16";
@@ -152,18 +155,18 @@ fn levels(section: &Section<'_, '_>, size: Option<&At<usize>>) -> Vec<usize> {
         );
         return levels;
     }
-    let halved = 1usize << (levels.len() - 1);
     let side = size.map_or(default_size(true), |size| size.value);
+    let multiple = patch(side) << (levels.len() - 1);
     // A size that is itself wrong has had its message.
     let size_is_sound = size.is_some() || !section.has("size");
-    if size_is_sound && !side.is_multiple_of(halved) {
+    if size_is_sound && !side.is_multiple_of(multiple) {
         let size_at = size.map(|size| size.at.clone());
         let place = size_at.clone().or(at.clone()).unwrap_or(0..0);
         let beside = size_at.and(at);
         section.report(
             Problem::new(place, format!("{} does not fit `levels`", section.named("size")), format!("{side} pixels"))
-                .beside(beside, format!("{} levels halve it {} times", levels.len(), levels.len() - 1))
-                .allowed(format!("a multiple of {}", halved.max(8)))
+                .beside(beside, format!("patches of {}, halved {} times", patch(side), levels.len() - 1))
+                .allowed(format!("with {} levels, a multiple of {multiple}", levels.len()))
                 .help("change `size` or use fewer levels"),
         );
     }

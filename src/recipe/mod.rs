@@ -9,6 +9,7 @@
 mod built;
 mod generator;
 mod names;
+mod outputs;
 mod problem;
 mod read;
 mod schema;
@@ -16,6 +17,7 @@ mod syntax;
 mod tables;
 mod template;
 mod types;
+mod values;
 mod warn;
 mod within;
 
@@ -24,7 +26,7 @@ mod tests;
 
 use std::path::Path;
 
-pub use built::{Unbuilt, not_built_yet, refuse_unbuilt};
+pub use built::{Unbuilt, not_built_yet, refuse_unbuilt, refuse_unbuilt_in};
 pub use names::Spelled;
 pub use problem::{Problem, render};
 pub use template::{TemplateFacts, template};

@@ -1,4 +1,4 @@
-//! Every table of a recipe but `[generator]`: its keys, their defaults and what they must hold. Knows no file
+//! Every table of a recipe but `[generator]`, `[emit]` and `[report]`: its keys, their defaults and what they must hold. Knows no file
 //! but the recipe.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::read::{At, Section};
 use super::types::*;
 use super::within::{ABOVE_ZERO, FROM_ONE, FROM_ZERO, SHARE, UNIT};
-use super::{generator, schema};
+use super::{generator, outputs, schema};
 
 /// Reads the whole recipe, without its path, lines and text; `None` if a required part is missing or wrong.
 pub(super) fn recipe(root: &Section<'_, '_>, name: &str) -> Option<Recipe> {
@@ -21,7 +21,7 @@ pub(super) fn recipe(root: &Section<'_, '_>, name: &str) -> Option<Recipe> {
     let balance = balance(root);
     let generator = generator::read(root);
     let filter = filter(root);
-    let (emit, report) = outputs(root, name, dataset.as_ref());
+    let (emit, report) = outputs::read(root, name, dataset.as_ref());
     let classifier = classifier(root);
     let compare = compare(root);
     Some(Recipe {
@@ -41,12 +41,14 @@ pub(super) fn recipe(root: &Section<'_, '_>, name: &str) -> Option<Recipe> {
     })
 }
 
-fn table<'r, 't>(root: &Section<'r, 't>, name: &str) -> Section<'r, 't> {
+/// The table `name` at the top.
+pub(super) fn table<'r, 't>(root: &Section<'r, 't>, name: &str) -> Section<'r, 't> {
     let known = schema::TABLES.iter().find(|(table, _)| *table == name).map_or(&[][..], |(_, keys)| keys);
     root.table(name, known)
 }
 
-fn value<T>(read: Option<At<T>>, default: T) -> T {
+/// What was read, or the default where nothing right was.
+pub(super) fn value<T>(read: Option<At<T>>, default: T) -> T {
     read.map_or(default, |at| at.value)
 }
 
@@ -218,88 +220,6 @@ fn filter(root: &Section<'_, '_>) -> Filter {
         fid_max: section.number("fid_max", FROM_ZERO).map(|fid| fid.value),
         kid_max: section.number("kid_max", FROM_ZERO).map(|kid| kid.value),
         features: features.unwrap_or(Features::Classifier),
-    }
-}
-
-/// `[emit]` and `[report]`: what they write must not stand in each other's way, nor in the dataset's.
-fn outputs(root: &Section<'_, '_>, name: &str, dataset: Option<&Dataset>) -> (Emit, Report) {
-    let section = table(root, "emit");
-    let out = section.filled("out", "a folder").map(|out| At { value: PathBuf::from(out.value), at: out.at });
-    let tree = value(out.clone(), Path::new("out").join(name));
-    let place = out.map_or_else(|| section.header(), |out| out.at);
-    let clean = plain(&tree);
-    let trouble = if clean.file_name().is_none() {
-        Some(("has no name of its own", "a folder with a name of its own, since the tree is swapped in whole"))
-    } else if dataset.is_some_and(|dataset| plain(&dataset.root).starts_with(&clean)) {
-        Some(("would replace the dataset", "a folder that does not hold the dataset"))
-    } else if dataset.is_some_and(|dataset| inside_a_split(dataset, &clean)) {
-        Some(("would write into the dataset's images", "a folder outside of train, valid and test"))
-    } else {
-        None
-    };
-    if let Some((found, allowed)) = trouble {
-        section.impossible("out", place, found, allowed);
-    }
-    let emit = Emit { out: tree, link: value(section.choice("link"), Link::Auto), encode: encode(&section) };
-
-    let section = table(root, "report");
-    let out = section.filled("out", "a folder").map(|out| At { value: PathBuf::from(out.value), at: out.at });
-    let results = value(out.clone(), Path::new("results").join(name));
-    if plain(&results).starts_with(&clean) && trouble.is_none() {
-        let place = out.map_or_else(|| section.header(), |out| out.at);
-        let allowed = "a folder outside of `[emit] out`, which is replaced in whole";
-        section.impossible("out", place, "would be lost with the next tree", allowed);
-    }
-    (emit, Report { out: results })
-}
-
-/// The path without `.`, and without `..` where a name stands before it. Looks at no disk: it is a guard
-/// against slips, not against links.
-fn plain(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir if out.file_name().is_some() => {
-                out.pop();
-            }
-            other => out.push(other),
-        }
-    }
-    out
-}
-
-fn inside_a_split(dataset: &Dataset, path: &Path) -> bool {
-    let SplitNames { train, valid, test } = &dataset.splits;
-    [train, valid, test].into_iter().any(|split| path.starts_with(plain(&dataset.root.join(split))))
-}
-
-fn encode(section: &Section<'_, '_>) -> Encode {
-    let Some(written) = section.get("encode") else { return Encode::Match };
-    match written.get_ref() {
-        DeValue::String(word) if word == "match" => Encode::Match,
-        DeValue::String(word) => {
-            section.unknown_name(
-                "encode",
-                written.span(),
-                word,
-                &["match", "{ format = \"jpg\", quality = 95, size = 224 }"],
-            );
-            Encode::Match
-        }
-        DeValue::Table(_) => {
-            let table = section.table("encode", schema::ENCODE);
-            Encode::As {
-                format: value(table.choice("format"), ImageFormat::Jpg),
-                quality: value(table.whole("quality", 1..=100), 95) as u8,
-                size: value(table.whole("size", 8..=4096), 224) as usize,
-            }
-        }
-        _ => {
-            let allowed = "`match`, or a table such as `{ format = \"jpg\", quality = 95, size = 224 }`";
-            section.wrong_type("encode", written, allowed);
-            Encode::Match
-        }
     }
 }
 

@@ -35,7 +35,7 @@ arms = ["real", "real+randaug", "augmented"]
         ("compare.arms", 12),
     ];
     assert_eq!(listed, expected.map(|(key, line)| (key.to_string(), Some(line))));
-    let refused = refuse_unbuilt(&recipe, false).expect_err("it cannot be built");
+    let refused = refuse_unbuilt(&recipe).expect_err("it cannot be built");
     assert_eq!(refused.exit_code(), 2);
     insta::assert_snapshot!(refused, @r##"
     error: not built yet: the generator `stable-diffusion`
@@ -87,7 +87,7 @@ fn a_ddpm_with_either_sampler_can_be_built() {
     for sampler in ["ddim", "dpm++2m"] {
         let recipe = good(&format!("{SHORT}sampler = \"{sampler}\"\n[compare]\narms = [\"real\", \"synthetic\"]\n"));
         assert_eq!(not_built_yet(&recipe), []);
-        refuse_unbuilt(&recipe, false).expect("nothing in it is unbuilt");
+        refuse_unbuilt(&recipe).expect("nothing in it is unbuilt");
     }
 }
 

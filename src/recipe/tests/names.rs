@@ -451,3 +451,28 @@ stpes = 0
     5 problems in `recipes/birds.toml`
     "##);
 }
+
+#[test]
+fn a_required_table_that_is_none_has_one_message() {
+    insta::assert_snapshot!(message(r#"dataset = "data/birds"
+generator = "ddpm"
+"#), @r##"
+    error: `dataset` has the wrong type
+     --> recipes/birds.toml:1:11
+      |
+    1 | dataset = "data/birds"
+      |           ^^^^^^^^^^^^ found text
+      |
+      = allowed: a table
+
+    error: `generator` has the wrong type
+     --> recipes/birds.toml:2:13
+      |
+    2 | generator = "ddpm"
+      |             ^^^^^^ found text
+      |
+      = allowed: a table
+
+    2 problems in `recipes/birds.toml`
+    "##);
+}

@@ -131,9 +131,9 @@ levels = [1, 2, 2, 3, 3]
     5 | size = 40
       |        ^^ 40 pixels
     6 | levels = [1, 2, 2, 3, 3]
-      |          --------------- 5 levels halve it 4 times
+      |          --------------- patches of 2, halved 4 times
       |
-      = allowed: a multiple of 16
+      = allowed: with 5 levels, a multiple of 32
       = help: change `size` or use fewer levels
     "##);
 }
@@ -152,7 +152,7 @@ levels = [1, 1, 1, 1, 1, 1, 1, 1]
     5 | levels = [1, 1, 1, 1, 1, 1, 1, 1]
       |          ^^^^^^^^^^^^^^^^^^^^^^^^ 64 pixels
       |
-      = allowed: a multiple of 128
+      = allowed: with 8 levels, a multiple of 512
       = help: change `size` or use fewer levels
     "##);
 }
