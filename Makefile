@@ -1,8 +1,9 @@
-# make demo: fetch libtorch, build, run the demo recipe on drawn birds.   make test: the tests.
+# make demo   fetch libtorch, build, draw a small bird dataset, build its recipe, show where the report is
+# make test   fetch libtorch, build, run every test
 CARGO ?= cargo
-export CARGO_TERM_COLOR ?= auto
+BIRDAUG = target/release/birdaug
 
-.PHONY: all demo test build libtorch check
+.PHONY: all build libtorch demo test check
 
 all: build
 
@@ -10,7 +11,11 @@ libtorch:
 	@scripts/fetch-libtorch
 
 build: libtorch
-	@$(CARGO) build --release --quiet
+	$(CARGO) build --release
+
+demo: build
+	@test -e data/sample || $(BIRDAUG) sample data/sample
+	$(BIRDAUG) build recipes/demo.toml
 
 test: libtorch
 	$(CARGO) test --release

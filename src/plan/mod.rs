@@ -1,1 +1,13 @@
-//! What must happen: steps, their keys, and what is due. Touches no disk and no tensor.
+//! What must happen: how many images are wanted, which candidates stand for them, the keys of all work, and what is
+//! kept. Touches no disk and no tensor.
+
+pub mod balance;
+pub mod candidate;
+pub mod inputs;
+pub mod key;
+pub mod select;
+pub mod step;
+
+pub use inputs::ENGINE;
+pub use key::{Inputs, Key, Value};
+pub use step::{State, Step};

@@ -1,1 +1,137 @@
-//! Carries a plan out: lookup, execute, record, progress.
+//! Carries a plan out: looks up, makes what is missing, records it. `build` and `plan` are the same walk through the
+//! steps; a plan makes nothing.
+
+mod arms;
+mod choose;
+mod doctor;
+mod emit;
+mod explain;
+mod fitting;
+mod gate;
+mod ledger;
+mod make;
+mod model;
+mod photos;
+mod progress;
+mod results;
+mod score;
+mod session;
+mod stop;
+mod survey;
+mod tree;
+
+use crate::error::Result;
+use crate::nn::device;
+use crate::plan::Step;
+use crate::recipe::Recipe;
+use crate::store::Store;
+
+pub use doctor::{Health, health};
+pub use ledger::{Ledger, SpeciesDue};
+pub use progress::{Progress, Style};
+pub use session::Mode;
+pub use stop::listen;
+pub use survey::scan_options;
+
+use session::Session;
+
+/// What a walk through the steps found or did.
+pub struct Walked {
+    pub ledger: Ledger,
+    /// The verdict in words, once there is one.
+    pub headline: Option<String>,
+    /// Whole sentences for the person: shortfalls, photos left out.
+    pub notes: Vec<String>,
+}
+
+/// Does everything that is due, up to and including `until`.
+///
+/// # Errors
+/// Whatever stops a step; everything finished before is kept.
+pub fn build(recipe: &Recipe, store: &Store, progress: &Progress, device: &str, until: Step) -> Result<Walked> {
+    walk(recipe, store, progress, device, Mode::Build, until)
+}
+
+/// What [`build`] would do.
+pub fn plan(recipe: &Recipe, store: &Store, progress: &Progress) -> Result<Walked> {
+    walk(recipe, store, progress, "cpu", Mode::Plan, Step::Report)
+}
+
+/// Bounds the threads of everything that computes.
+pub fn limit_threads(jobs: u16) {
+    tch::set_num_threads(i32::from(jobs));
+    // Refused only if the pool is in use already; then it keeps its size.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(usize::from(jobs)).build_global();
+}
+
+fn walk(recipe: &Recipe, store: &Store, progress: &Progress, device: &str, mode: Mode, until: Step) -> Result<Walked> {
+    let device = device::select(device)?;
+    let mut session = Session::new(recipe, store, progress, mode, device)?;
+    session.report_damage();
+    let outcome = steps(&mut session, until);
+    session.report_damage();
+    if mode == Mode::Build {
+        // What was finished before an error or Ctrl-C explains the next plan too.
+        session.remember()?;
+    }
+    let (headline, notes) = outcome?;
+    Ok(Walked { ledger: session.ledger, headline, notes })
+}
+
+type Said = (Option<String>, Vec<String>);
+
+fn steps(session: &mut Session<'_>, until: Step) -> Result<Said> {
+    let mut notes = Vec::new();
+    let survey = survey::survey(session)?;
+    notes.extend(survey.notes());
+    if until <= Step::Split {
+        return Ok((None, notes));
+    }
+    let nothing_wanted = survey.wanted.iter().all(|&n| n == 0);
+    let baseline = model::baseline(session, &survey)?;
+    if until == Step::Baseline {
+        return Ok((None, notes));
+    }
+    let selection = if nothing_wanted {
+        notes.push("no species wants synthetic images: every one has reached the target".to_string());
+        Some(choose::Selection::default())
+    } else {
+        let generator = model::generator(session, &survey)?;
+        if until == Step::Generator {
+            return Ok((None, notes));
+        }
+        match &generator {
+            Some(generator) => choose::choose(session, &survey, generator, baseline.as_ref(), until)?,
+            None => None,
+        }
+    };
+    let (Some(selection), Some(baseline)) = (selection, baseline) else {
+        session.ledger.wait(until);
+        return Ok((None, notes));
+    };
+    notes.extend(survey.shortfalls(&selection));
+    if until <= Step::Select {
+        return Ok((None, notes));
+    }
+    let Some(synthetic) = emit::encode(session, &survey, &selection)? else {
+        session.ledger.wait(until);
+        return Ok((None, notes));
+    };
+    let figures = gate::figures(session, &survey, &baseline, &selection.candidates)?;
+    emit::emit(session, &survey, &selection, &synthetic, figures.as_ref())?;
+    if until == Step::Emit {
+        return Ok((None, notes));
+    }
+    let arms = arms::arms(session, &survey, &synthetic)?;
+    let (Some(arms), Some(figures)) = (arms, figures) else {
+        session.ledger.wait(until);
+        return Ok((None, notes));
+    };
+    if until == Step::Arms {
+        return Ok((None, notes));
+    }
+    let found =
+        results::Found { survey: &survey, selection: &selection, baseline: &baseline, figures: &figures, arms: &arms };
+    let headline = results::report(session, &found, &notes)?;
+    Ok((headline, notes))
+}

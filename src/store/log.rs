@@ -169,9 +169,8 @@ impl Log {
     }
 
     fn next_whole_frame(&self, from: usize) -> Option<usize> {
-        (from..self.bytes.len()).find(|&at| {
-            self.bytes[at..].starts_with(MAGIC) && matches!(frame(&self.bytes[at..]), Frame::Whole { .. })
-        })
+        (from..self.bytes.len())
+            .find(|&at| self.bytes[at..].starts_with(MAGIC) && matches!(frame(&self.bytes[at..]), Frame::Whole { .. }))
     }
 }
 

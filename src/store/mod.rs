@@ -28,7 +28,8 @@ pub use record::Record;
 /// Format of the cache folder that this birdaug reads and writes.
 const VERSION: &str = "1";
 
-const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of birdaug: safe to delete, made again by a build.\n";
+const TAG: &str =
+    "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of birdaug: safe to delete, made again by a build.\n";
 
 /// A cache folder, open. Safe to share between threads, and between processes.
 pub struct Store {
@@ -51,7 +52,11 @@ impl Store {
             Ok(found) if found.trim() == VERSION => {}
             Ok(found) => {
                 return Err(Error::input_help(
-                    format!("the cache `{}` has format version {:?}; this birdaug reads {VERSION}", dir.display(), found.trim()),
+                    format!(
+                        "the cache `{}` has format version {:?}; this birdaug reads {VERSION}",
+                        dir.display(),
+                        found.trim()
+                    ),
                     "use another folder (`--cache DIR`), or delete this one: a build makes it again",
                 ));
             }

@@ -22,7 +22,10 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).doing("read", &path),
         };
-        Ok(bytes.split_first_chunk::<32>().filter(|(sum, state)| blake3::hash(state).as_bytes() == *sum).map(|(_, state)| state.to_vec()))
+        Ok(bytes
+            .split_first_chunk::<32>()
+            .filter(|(sum, state)| blake3::hash(state).as_bytes() == *sum)
+            .map(|(_, state)| state.to_vec()))
     }
 
     /// Lets go of a key's state: the work is finished.

@@ -1,0 +1,178 @@
+//! The command line as clap sees it. Declares; checks and does nothing.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+
+/// make for image datasets: builds exactly the synthetic images a recipe is missing, and says whether they helped
+#[derive(Debug, Parser)]
+#[command(name = "birdaug", version, max_term_width = 100)]
+pub struct Args {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// Work in this folder
+    #[arg(short = 'C', long = "directory", value_name = "DIR", global = true)]
+    pub directory: Option<PathBuf>,
+    /// Where images and models are kept by content
+    #[arg(long, value_name = "DIR", env = "BIRDAUG_CACHE", default_value = "cache", global = true)]
+    pub cache: PathBuf,
+    /// Where networks run: auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto", global = true)]
+    pub device: String,
+    /// Threads to use [default: all cores]
+    #[arg(long, short = 'j', value_name = "N", value_parser = clap::value_parser!(u16).range(1..), global = true)]
+    pub jobs: Option<u16>,
+    /// Only say what went wrong
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Say more
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// When to use colour
+    #[arg(long, value_enum, default_value_t = Color::Auto, value_name = "WHEN", global = true)]
+    pub color: Color,
+}
+
+/// `--color`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a small drawn bird dataset in Kaggle's layout, so that everything can be tried offline
+    Sample(Sample),
+    /// Say what a build would do and why, and what is in the cache
+    Plan(Plan),
+    /// Make what is missing, write the augmented tree, compare classifiers, report
+    Build(Build),
+    /// Say why steps are stale, or where a file of an emitted tree came from
+    Why(Why),
+    /// Write the report again from the results in the cache
+    Report(Report),
+    /// Look after the cache
+    Cache(Cache),
+    /// Measure two folders of images against each other
+    Metrics(Metrics),
+    /// Show libtorch, devices, CPU features, weights and the cache
+    Doctor(Doctor),
+    /// Print a completion script for a shell
+    Completions(Completions),
+}
+
+/// `birdaug sample`.
+#[derive(Debug, clap::Args)]
+pub struct Sample {
+    /// Folder to write, new or empty
+    pub dir: PathBuf,
+    /// Another seed draws other birds of the same species
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Side of the images in pixels
+    #[arg(long, default_value_t = 224, value_parser = clap::value_parser!(u32).range(16..=2048))]
+    pub size: u32,
+}
+
+/// `birdaug plan`.
+#[derive(Debug, clap::Args)]
+pub struct Plan {
+    pub recipe: PathBuf,
+    /// Exit with status 3 if work is due
+    #[arg(long)]
+    pub check: bool,
+    /// One JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `birdaug build`.
+#[derive(Debug, clap::Args)]
+pub struct Build {
+    pub recipe: PathBuf,
+    /// Stop after this step: scan, audit, split, baseline, generator, candidates, scores, select, emit, arms,
+    /// compare, report
+    #[arg(long, value_name = "STEP")]
+    pub until: Option<String>,
+}
+
+/// `birdaug why`.
+#[derive(Debug, clap::Args)]
+pub struct Why {
+    pub recipe: PathBuf,
+    /// A file of the emitted tree, `species:NAME`, or `key:PREFIX`; without it, every stale step
+    pub what: Option<String>,
+    /// One JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `birdaug report`.
+#[derive(Debug, clap::Args)]
+pub struct Report {
+    pub recipe: PathBuf,
+}
+
+/// `birdaug cache`.
+#[derive(Debug, clap::Args)]
+pub struct Cache {
+    #[command(subcommand)]
+    pub command: CacheCommand,
+}
+
+/// What to do with the cache.
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// Count what is in it
+    Stats {
+        /// One JSON document on standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read every blob, and forget the damaged ones; exit 3 if there were any
+    Check,
+}
+
+/// `birdaug metrics`.
+#[derive(Debug, clap::Args)]
+pub struct Metrics {
+    #[command(subcommand)]
+    pub command: MetricsCommand,
+}
+
+/// Which metric.
+#[derive(Debug, Subcommand)]
+pub enum MetricsCommand {
+    /// Structural similarity (Wang et al. 2004) of the files of the same name
+    Ssim {
+        a: PathBuf,
+        b: PathBuf,
+        /// One JSON document on standard output
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `birdaug doctor`.
+#[derive(Debug, clap::Args)]
+pub struct Doctor {
+    /// One JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `birdaug completions`.
+#[derive(Debug, clap::Args)]
+pub struct Completions {
+    pub shell: clap_complete::Shell,
+}

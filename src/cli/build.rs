@@ -1,0 +1,60 @@
+//! `birdaug build RECIPE`.
+
+use super::args::{Build, Global};
+use super::terminal;
+use crate::error::{Error, Result};
+use crate::plan::Step;
+use crate::recipe;
+use crate::run::{self, Progress};
+use crate::store::Store;
+use crate::text;
+
+/// Does what is due.
+pub fn run(options: &Build, global: &Global) -> Result<()> {
+    let until = match &options.until {
+        None => Step::Report,
+        Some(name) => Step::from_name(name).ok_or_else(|| unknown_step(name))?,
+    };
+    let recipe = recipe::load(&options.recipe)?;
+    recipe::refuse_unbuilt(&recipe, terminal::colour(global.color))?;
+    let progress = Progress::new(global.quiet);
+    for warning in recipe::warnings(&recipe) {
+        progress.warn(&warning);
+    }
+    run::listen();
+    let store = Store::open(&global.cache)?;
+    let walked = run::build(&recipe, &store, &progress, &global.device, until)?;
+    for note in &walked.notes {
+        progress.say(&format!("note: {note}"));
+    }
+    if global.quiet {
+        return Ok(());
+    }
+    let made: Vec<String> = Step::ALL
+        .into_iter()
+        .filter(|&step| walked.ledger.made_of(step) > 0)
+        .map(|step| format!("{} {}", step.name(), text::thousands(walked.ledger.made_of(step))))
+        .collect();
+    if made.is_empty() {
+        terminal::line("nothing to do: everything is as the recipe wants it");
+    } else {
+        terminal::line(&format!("made: {}", made.join(", ")));
+    }
+    if let Some(headline) = walked.headline {
+        terminal::line(&headline);
+    }
+    if until >= Step::Emit {
+        terminal::line(&format!("tree: {}", recipe.emit.out.display()));
+    }
+    if until == Step::Report {
+        terminal::line(&format!("report: {}", recipe.report.out.join("report.html").display()));
+    }
+    Ok(())
+}
+
+fn unknown_step(name: &str) -> Error {
+    let names: Vec<&str> = Step::ALL.into_iter().map(Step::name).collect();
+    let near =
+        text::nearest(name, names.iter().copied()).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+    Error::Usage(format!("unknown step `{name}`; allowed: {}{near}", names.join(", ")))
+}

@@ -1,0 +1,103 @@
+//! Which candidates stand for a species, in which order. Pure: sources in, identities out.
+
+use super::inputs::Digest;
+use crate::recipe::Mode;
+
+/// A candidate before its generator is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The photo that img2img starts from; `None` for txt2img.
+    pub source: Option<Digest>,
+    /// How many earlier candidates of the species share that source.
+    pub index: u64,
+}
+
+/// The first `n` candidates of a species. With img2img every photo is used once before any is used twice, in an order
+/// that the seed and each photo's own digest decide, so that a changed photo moves only its own candidates.
+pub fn identities(mode: Mode, seed: u64, species: &str, photos: &[Digest], n: usize) -> Vec<Identity> {
+    match mode {
+        Mode::Txt2Img => (0..n as u64).map(|index| Identity { source: None, index }).collect(),
+        Mode::Img2Img => {
+            let mut ranked: Vec<([u8; 32], Digest)> =
+                photos.iter().map(|photo| (rank(seed, species, photo), *photo)).collect();
+            ranked.sort_unstable();
+            ranked.dedup();
+            if ranked.is_empty() {
+                return Vec::new();
+            }
+            (0..n)
+                .map(|i| Identity { source: Some(ranked[i % ranked.len()].1), index: (i / ranked.len()) as u64 })
+                .collect()
+        }
+    }
+}
+
+fn rank(seed: u64, species: &str, photo: &Digest) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("birdaug 2026 source order v1");
+    hasher.update(&seed.to_le_bytes());
+    hasher.update(photo);
+    hasher.update(species.as_bytes());
+    *hasher.finalize().as_bytes()
+}
+
+/// At most so many candidates are made for `wanted` images.
+pub fn cap(wanted: usize, candidates: f64) -> usize {
+    ((wanted as f64 * candidates).ceil() as usize).max(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn photos(n: u8) -> Vec<Digest> {
+        (0..n).map(|i| [i; 32]).collect()
+    }
+
+    #[test]
+    fn more_candidates_begin_with_the_same_ones() {
+        for mode in [Mode::Txt2Img, Mode::Img2Img] {
+            let few = identities(mode, 0, "A", &photos(7), 40);
+            let more = identities(mode, 0, "A", &photos(7), 60);
+            assert_eq!(more[..40], few);
+            assert_eq!(more.len(), 60);
+        }
+    }
+
+    #[test]
+    fn photos_are_used_evenly() {
+        let mut uses: BTreeMap<Digest, usize> = BTreeMap::new();
+        for identity in identities(Mode::Img2Img, 3, "A", &photos(7), 24) {
+            *uses.entry(identity.source.unwrap()).or_default() += 1;
+        }
+        assert_eq!(uses.len(), 7);
+        assert!(uses.values().all(|&n| n == 3 || n == 4));
+    }
+
+    #[test]
+    fn identities_are_unique_and_do_not_depend_on_the_order_of_photos() {
+        let mut reversed = photos(9);
+        reversed.reverse();
+        let all = identities(Mode::Img2Img, 1, "A", &photos(9), 50);
+        assert_eq!(all, identities(Mode::Img2Img, 1, "A", &reversed, 50));
+        let unique: std::collections::BTreeSet<_> = all.iter().map(|i| (i.source, i.index)).collect();
+        assert_eq!(unique.len(), 50);
+    }
+
+    #[test]
+    fn a_replaced_photo_moves_only_its_own_candidates() {
+        let before = identities(Mode::Img2Img, 1, "A", &photos(10), 30);
+        let mut changed = photos(10);
+        changed[4] = [99; 32];
+        let after = identities(Mode::Img2Img, 1, "A", &changed, 30);
+        let kept = before.iter().filter(|identity| after.contains(identity)).count();
+        assert_eq!(kept, 27);
+    }
+
+    #[test]
+    fn a_species_without_photos_has_no_img2img_candidates() {
+        assert!(identities(Mode::Img2Img, 0, "A", &[], 5).is_empty());
+        assert_eq!(cap(10, 1.5), 15);
+        assert_eq!(cap(3, 1.0), 3);
+    }
+}

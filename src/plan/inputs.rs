@@ -1,0 +1,175 @@
+//! What enters each key. Whoever adds a knob that changes bytes adds it here.
+//!
+//! | work | in the key | not in the key, and why |
+//! |---|---|---|
+//! | ddpm fit | network shape, steps, batch, learning rate, seed, precision, digest of the train list (photo digests and species in order) | device, threads, libtorch: they stand in the record, so that a fit made on a GPU is a hit on a laptop |
+//! | candidate | generator's output digest, species and class, source photo's digest, strength (img2img), guidance, steps, sampler, size, precision, batch size, seed, index | which other candidates share its batch: rows do not see each other |
+//! | copy score | image digest, digest of the reference list, side of the comparison | threshold: judged later, from the stored score |
+//! | source score | image digest, source digest, side of the comparison | the same |
+//! | class score | image digest, classifier's output digest, class | the same |
+//! | features | digest of the photo list, classifier's output digest | |
+//! | select | digest of all scores, thresholds, wanted numbers | |
+//! | encoded file | image digest, digest of the encoding | folder and name in the tree |
+//! | classifier fit | architecture, start weights, size, steps, batch, learning rate, precision, seed, sampling, digests of train and valid lists | name of the arm: equal inputs are one fit, so the baseline is the first seed of arm `real` |
+//! | predictions | classifier's output digest, digest of the test list | |
+//!
+//! Nowhere: times, absolute paths, machine names, thread counts, comments or order of the recipe.
+
+use super::key::{Inputs, Key};
+use crate::recipe::{Classifier, Ddpm, Generator, Mode, StableDiffusion};
+
+/// Version of birdaug itself, for people; keys carry a version a kind instead, so that a release keeps the cache.
+pub const ENGINE: &str = env!("CARGO_PKG_VERSION");
+
+/// A digest of bytes, as the store keeps them.
+pub type Digest = [u8; 32];
+
+/// An ordered list of photos with their species: kept as a blob, so that `why` can say what changed in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PhotoList {
+    lines: String,
+    pub len: usize,
+}
+
+impl PhotoList {
+    /// Appends a photo.
+    pub fn push(&mut self, digest: &Digest, species: &str) {
+        self.lines.push_str(&Key(*digest).hex());
+        self.lines.push(' ');
+        self.lines.push_str(species);
+        self.lines.push('\n');
+        self.len += 1;
+    }
+
+    /// Appends another list.
+    pub fn append(&mut self, other: &PhotoList) {
+        self.lines.push_str(&other.lines);
+        self.len += other.len;
+    }
+
+    /// The list's bytes: a line a photo, `digest species`.
+    pub fn bytes(&self) -> &[u8] {
+        self.lines.as_bytes()
+    }
+
+    /// BLAKE3 of the bytes.
+    pub fn digest(&self) -> Digest {
+        *blake3::hash(self.bytes()).as_bytes()
+    }
+}
+
+/// Fitting a class-conditional generator on the arm's own photos.
+pub fn ddpm_fit(generator: &Generator, ddpm: &Ddpm, train: &PhotoList) -> Inputs {
+    let levels: Vec<String> = ddpm.levels.iter().map(usize::to_string).collect();
+    Inputs::new("ddpm fit", 1)
+        .count("generator.size", generator.size as u64)
+        .count("generator.width", ddpm.width as u64)
+        .text("generator.levels", &levels.join(","))
+        .count("generator.depth", ddpm.depth as u64)
+        .count("generator.train.steps", ddpm.train.steps as u64)
+        .count("generator.train.batch", ddpm.train.batch as u64)
+        .real("generator.train.learning_rate", ddpm.train.learning_rate)
+        .count("generator.seed", generator.seed)
+        .text("generator.precision", generator.precision.name())
+        .digest("train photos", train.digest())
+}
+
+/// The model that a Stable Diffusion recipe names.
+pub fn stable_diffusion_model(model: &StableDiffusion) -> Inputs {
+    Inputs::new("stable-diffusion model", 1).text("generator.model", &model.model)
+}
+
+/// What tells one candidate from the others of its generator and settings.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CandidateOf<'a> {
+    /// Digest of the generator's weights.
+    pub generator: Digest,
+    pub species: &'a str,
+    /// The generator's number for the species.
+    pub class: usize,
+    /// Digest of the photo that img2img starts from.
+    pub source: Option<Digest>,
+    /// How many earlier candidates of the species start from the same photo (or from noise).
+    pub index: u64,
+}
+
+/// One candidate image; its noise is the stream of this key.
+pub fn candidate(settings: &Generator, of: &CandidateOf<'_>) -> Inputs {
+    let inputs = Inputs::new("candidate", 1)
+        .digest("generator", of.generator)
+        .text("species", of.species)
+        .count("class", of.class as u64)
+        .text("generator.mode", settings.mode.name());
+    let inputs = match (settings.mode, of.source) {
+        (Mode::Img2Img, Some(source)) => {
+            inputs.digest("source photo", source).real("generator.strength", settings.strength)
+        }
+        _ => inputs,
+    };
+    inputs
+        .real("generator.guidance", settings.guidance)
+        .count("generator.steps", settings.steps as u64)
+        .text("generator.sampler", settings.sampler.name())
+        .count("generator.size", settings.size as u64)
+        .text("generator.precision", settings.precision.name())
+        .count("generator.batch", settings.batch as u64)
+        .count("generator.seed", settings.seed)
+        .count("index", of.index)
+}
+
+/// The highest SSIM of an image to any of a list of references, both at `side` x `side` pixels.
+pub fn copy_score(image: Digest, references: Digest, side: usize) -> Inputs {
+    Inputs::new("copy score", 1).digest("image", image).digest("references", references).count("side", side as u64)
+}
+
+/// The SSIM of an image to the photo it started from, both at `side` x `side` pixels.
+pub fn source_score(image: Digest, source: Digest, side: usize) -> Inputs {
+    Inputs::new("source score", 1).digest("image", image).digest("source photo", source).count("side", side as u64)
+}
+
+/// What a classifier says of an image: its probability of the right class, and its features.
+pub fn class_score(image: Digest, classifier: Digest, class: usize) -> Inputs {
+    Inputs::new("class score", 1).digest("image", image).digest("classifier", classifier).count("class", class as u64)
+}
+
+/// A classifier's features of a list of photos.
+pub fn features(photos: &PhotoList, classifier: Digest) -> Inputs {
+    Inputs::new("features", 1).digest("photos", photos.digest()).digest("classifier", classifier)
+}
+
+/// An image in the file format of the emitted tree.
+pub fn encoded(image: Digest, encoding: Digest) -> Inputs {
+    Inputs::new("encoded file", 1).digest("image", image).digest("emit.encode", encoding)
+}
+
+/// Fitting a classifier on one arm's photos with one seed. `start`: digest of the weights file, if any;
+/// `sampling`: how batches are drawn (`uniform`, `class-balanced`).
+pub fn classifier_fit(
+    settings: &Classifier,
+    start: Option<Digest>,
+    sampling: &str,
+    seed: u64,
+    train: &PhotoList,
+    valid: &PhotoList,
+) -> Inputs {
+    let inputs = Inputs::new("classifier fit", 1).text("classifier.arch", settings.arch.name());
+    let inputs = match start {
+        Some(digest) => inputs.digest("classifier.weights", digest),
+        None => inputs,
+    };
+    inputs
+        .count("classifier.size", settings.size as u64)
+        .count("classifier.steps", settings.steps as u64)
+        .count("classifier.batch", settings.batch as u64)
+        .real("classifier.learning_rate", settings.learning_rate)
+        .text("classifier.precision", settings.precision.name())
+        .text("sampling", sampling)
+        .count("seed", seed)
+        .digest("train photos", train.digest())
+        .digest("valid photos", valid.digest())
+}
+
+/// A classifier's predictions for a list of photos.
+pub fn predictions(classifier: Digest, photos: &PhotoList) -> Inputs {
+    Inputs::new("predictions", 1).digest("classifier", classifier).digest("test photos", photos.digest())
+}

@@ -1,0 +1,184 @@
+//! From wanted numbers to kept images: candidates are made, scored and judged in rounds, each of which makes up for
+//! what the one before dropped, until every species is full or has used up its candidates.
+
+use crate::error::{Error, Result};
+use crate::plan::candidate::identities;
+use crate::plan::inputs::Digest;
+use crate::plan::select::{self, Reason, Verdict, refill};
+use crate::plan::{Inputs, Key, Step};
+use crate::recipe::Mode as GeneratorMode;
+
+use super::gate;
+use super::make::{self, Wanted};
+use super::model::{Baseline, Model};
+use super::score::{self, Scored};
+use super::session::Session;
+use super::survey::Survey;
+
+/// A candidate with all that is known of it.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// Index into the dataset's species.
+    pub species: usize,
+    pub key: Key,
+    /// The image's blob.
+    pub image: Digest,
+    pub source: Option<Digest>,
+    /// How many earlier candidates of the species share that source.
+    pub index: u64,
+    pub scored: Scored,
+    pub verdict: Verdict,
+}
+
+/// Every candidate that was looked at, species by species, in order.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    pub candidates: Vec<Candidate>,
+    /// Identifies the verdicts and what they were reached from.
+    pub digest: Digest,
+}
+
+impl Selection {
+    /// The kept candidates.
+    pub fn kept(&self) -> impl Iterator<Item = &Candidate> {
+        self.candidates.iter().filter(|candidate| candidate.verdict.keeps())
+    }
+
+    /// The kept candidates of a species.
+    pub fn kept_of(&self, species: usize) -> usize {
+        self.kept().filter(|candidate| candidate.species == species).count()
+    }
+}
+
+/// Makes, scores and judges; `None` if planning and something is due, or if only candidates were asked for.
+pub fn choose(
+    session: &mut Session<'_>,
+    survey: &Survey,
+    model: &Model,
+    baseline: Option<&Baseline>,
+    until: Step,
+) -> Result<Option<Selection>> {
+    let mut scorer = score::Scorer::new(survey);
+    let mut look = survey.wanted.clone();
+    loop {
+        let all = wanted(session, survey, model, &look);
+        count(session, survey, &all, &look);
+        let Some(records) = make::candidates(session, survey, model, &all)? else { return Ok(None) };
+        let Some(baseline) = baseline.filter(|_| until > Step::Candidates) else { return Ok(None) };
+        let scored = match scorer.score(session, survey, baseline, &all, &records)? {
+            score::Outcome::Due => return Ok(None),
+            // A damaged image was forgotten: make it again.
+            score::Outcome::Lost => continue,
+            score::Outcome::Scored(scored) => scored,
+        };
+        let mut candidates: Vec<Candidate> = all
+            .iter()
+            .zip(&records)
+            .zip(scored)
+            .map(|((wanted, record), scored)| Candidate {
+                species: wanted.species,
+                key: Key(record.key),
+                image: record.blob("image").unwrap_or_default(),
+                source: wanted.source,
+                index: index_of(&wanted.inputs),
+                verdict: select::judge(&scored.scores, &session.recipe.filter),
+                scored,
+            })
+            .collect();
+        if let Some(next) = next_round(survey, &candidates, &look) {
+            look = next;
+            continue;
+        }
+        if gate::asked_for(&session.recipe.filter) {
+            gate::enforce(session, survey, baseline, &mut candidates)?;
+            if let Some(next) = next_round(survey, &candidates, &look) {
+                look = next;
+                continue;
+            }
+        }
+        return finish(session, survey, candidates).map(Some);
+    }
+}
+
+fn index_of(inputs: &Inputs) -> u64 {
+    match inputs.get("index") {
+        Some(crate::plan::Value::Count(index)) => *index,
+        _ => 0,
+    }
+}
+
+/// How many candidates of each species to look at next; `None` if no species can be filled further.
+fn next_round(survey: &Survey, candidates: &[Candidate], look: &[usize]) -> Option<Vec<usize>> {
+    let mut kept = vec![0; look.len()];
+    for candidate in candidates.iter().filter(|candidate| candidate.verdict.keeps()) {
+        kept[candidate.species] += 1;
+    }
+    let next: Vec<usize> = (0..look.len())
+        .map(|species| refill(survey.wanted[species], kept[species], look[species], survey.caps[species]))
+        .collect();
+    (next != look).then_some(next)
+}
+
+fn wanted(session: &Session<'_>, survey: &Survey, model: &Model, look: &[usize]) -> Vec<Wanted> {
+    let settings = &session.recipe.generator;
+    let mut all = Vec::new();
+    for (species, &n) in look.iter().enumerate() {
+        let photos = match settings.mode {
+            GeneratorMode::Img2Img => survey.train_digests(species),
+            GeneratorMode::Txt2Img => Vec::new(),
+        };
+        let name = &survey.dataset.species[species];
+        for identity in identities(settings.mode, settings.seed, name, &photos, n) {
+            all.push(make::wanted(session, survey, model, species, identity.source, identity.index));
+        }
+    }
+    all
+}
+
+/// Notes how many candidates of each species are there and how many are to make.
+fn count(session: &mut Session<'_>, survey: &Survey, all: &[Wanted], look: &[usize]) {
+    let mut cached = vec![0; look.len()];
+    for wanted in all {
+        if session.store.hit(&wanted.inputs.key().0).is_some() {
+            cached[wanted.species] += 1;
+        }
+    }
+    session.ledger.species = survey.due(&cached, look);
+}
+
+/// Settles the verdicts and names them by a digest.
+fn finish(session: &mut Session<'_>, survey: &Survey, candidates: Vec<Candidate>) -> Result<Selection> {
+    let mut hasher = blake3::Hasher::new();
+    for candidate in &candidates {
+        hasher.update(&candidate.key.0);
+        hasher.update(&candidate.image);
+        let (tag, value) = match candidate.verdict {
+            Verdict::Keep => (0, 0.0),
+            Verdict::Drop { reason, value, .. } => (1 + reason as u8, value),
+        };
+        hasher.update(&[tag]);
+        hasher.update(&value.to_bits().to_le_bytes());
+    }
+    let selection = Selection { candidates, digest: *hasher.finalize().as_bytes() };
+    let total: usize = survey.wanted.iter().sum();
+    if total > 0 && selection.kept().next().is_none() {
+        return Err(nothing_left(&selection));
+    }
+    let inputs = Inputs::new("select", 1).digest("verdicts", selection.digest);
+    session.note("select", &inputs)?;
+    Ok(selection)
+}
+
+fn nothing_left(selection: &Selection) -> Error {
+    let mut reasons: std::collections::BTreeMap<Reason, usize> = Default::default();
+    for candidate in &selection.candidates {
+        if let Verdict::Drop { reason, .. } = candidate.verdict {
+            *reasons.entry(reason).or_default() += 1;
+        }
+    }
+    let list: Vec<String> = reasons.iter().map(|(reason, n)| format!("{} dropped {n}", reason.name())).collect();
+    Error::input_help(
+        format!("the filter dropped every candidate: {}", list.join(", ")),
+        "loosen `[filter]`, raise `candidates`, or train the generator longer; all candidates and scores are kept",
+    )
+}

@@ -1,0 +1,81 @@
+//! What a walk found due and made, step by step. Plain counts and sentences.
+
+use std::collections::BTreeMap;
+
+use crate::plan::{State, Step};
+
+/// How many reasons of a step are kept; the rest are counted.
+const REASONS: usize = 20;
+
+/// Counts and reasons a step.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    reasons: BTreeMap<Step, (Vec<String>, usize)>,
+    made: BTreeMap<Step, usize>,
+    /// A row a species, in the dataset's order.
+    pub species: Vec<SpeciesDue>,
+}
+
+/// Candidates of one species.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SpeciesDue {
+    pub name: String,
+    pub real: usize,
+    pub wanted: usize,
+    /// Candidates needed now that are in the cache.
+    pub cached: usize,
+    /// Candidates needed now that are not.
+    pub to_make: usize,
+    /// At most so many more, if the filter drops some.
+    pub refill: usize,
+}
+
+impl Ledger {
+    /// A piece of a step is due.
+    pub fn due(&mut self, step: Step, reason: String) {
+        let (reasons, more) = self.reasons.entry(step).or_default();
+        if reasons.len() < REASONS {
+            reasons.push(reason);
+        } else {
+            *more += 1;
+        }
+    }
+
+    /// Steps after the last one that is due cannot be looked into before it is done.
+    pub fn wait(&mut self, until: Step) {
+        let Some((&last, _)) = self.reasons.last_key_value() else { return };
+        for step in Step::ALL.into_iter().filter(|&step| step > last && step <= until) {
+            self.due(step, format!("waits for {}", last.name()));
+        }
+    }
+
+    /// `n` pieces of a step were made.
+    pub fn made(&mut self, step: Step, n: usize) {
+        *self.made.entry(step).or_default() += n;
+    }
+
+    /// How many pieces of a step were made.
+    pub fn made_of(&self, step: Step) -> usize {
+        self.made.get(&step).copied().unwrap_or(0)
+    }
+
+    /// How many pieces were made in all.
+    pub fn made_in_all(&self) -> usize {
+        self.made.values().sum()
+    }
+
+    /// The state of a step.
+    pub fn state(&self, step: Step) -> State {
+        let Some((reasons, more)) = self.reasons.get(&step) else { return State::Fresh };
+        let mut reasons = reasons.clone();
+        if *more > 0 {
+            reasons.push(format!("and {more} more"));
+        }
+        State::from_reasons(reasons)
+    }
+
+    /// Whether anything is due.
+    pub fn any_due(&self) -> bool {
+        !self.reasons.is_empty()
+    }
+}

@@ -1,0 +1,126 @@
+//! Makes the candidates that are missing: fixed padded batches, an image an entry, kept a batch at a time, so that a
+//! build that is killed loses at most one batch.
+
+use std::io::Cursor;
+
+use image::{ImageFormat, RgbImage};
+
+use crate::diffusion::{Generator as _, Request};
+use crate::error::{Error, Result};
+use crate::plan::inputs::{self, CandidateOf, Digest};
+use crate::plan::{Inputs, Step};
+use crate::store::{Record, Store};
+
+use super::model::Model;
+use super::session::{Mode, Session};
+use super::stop;
+use super::survey::Survey;
+
+/// A candidate with its key worked out.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Index into the dataset's species.
+    pub species: usize,
+    pub source: Option<Digest>,
+    pub inputs: Inputs,
+}
+
+/// The wanted candidate's key inputs under this generator.
+pub fn wanted(
+    session: &Session<'_>,
+    survey: &Survey,
+    model: &Model,
+    species: usize,
+    source: Option<Digest>,
+    index: u64,
+) -> Wanted {
+    let of = CandidateOf {
+        generator: model.digest,
+        species: &survey.dataset.species[species],
+        class: species,
+        source,
+        index,
+    };
+    Wanted { species, source, inputs: inputs::candidate(&session.recipe.generator, &of) }
+}
+
+/// The records of the candidates, in order: those that are missing are made first. Planning, they are noted, and the
+/// answer is `None` if there are any.
+pub fn candidates(
+    session: &mut Session<'_>,
+    survey: &Survey,
+    model: &Model,
+    all: &[Wanted],
+) -> Result<Option<Vec<Record>>> {
+    let keys: Vec<[u8; 32]> = all.iter().map(|wanted| wanted.inputs.key().0).collect();
+    let missing: Vec<usize> = (0..all.len()).filter(|&i| session.store.hit(&keys[i]).is_none()).collect();
+    if !missing.is_empty() {
+        for &i in &missing {
+            let name = &survey.dataset.species[all[i].species];
+            session.ledger.due(
+                Step::Candidates,
+                format!("{name}: candidate {} is not in the cache", all[i].inputs.key().short()),
+            );
+        }
+        if session.mode == Mode::Plan {
+            return Ok(None);
+        }
+        make(session, survey, model, all, &missing)?;
+    }
+    keys.iter()
+        .map(|key| {
+            session.store.hit(key).map(Some).ok_or_else(|| {
+                Error::input_help(
+                    format!("a candidate that was just made is not in the cache `{}`", session.store.dir().display()),
+                    "check the disk, or use another folder by `--cache DIR`",
+                )
+            })
+        })
+        .collect()
+}
+
+fn make(session: &mut Session<'_>, survey: &Survey, model: &Model, all: &[Wanted], missing: &[usize]) -> Result<()> {
+    let mut generator = model.open(session)?;
+    let mut task = session.progress.task("candidates", missing.len(), "image");
+    for chunk in missing.chunks(generator.batch()) {
+        stop::check()?;
+        let requests = chunk
+            .iter()
+            .map(|&i| {
+                let source = all[i].source.map(|digest| survey.photo_by_digest(&digest)).transpose()?;
+                Ok(Request { class: all[i].species, noise: all[i].inputs.key().0, source })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let images = generator.generate(&requests)?;
+        let records = chunk
+            .iter()
+            .zip(&images)
+            .map(|(&i, image)| {
+                let digest = session.store.put(&png(image)?)?;
+                Ok(session.blank(&all[i].inputs).output("image", digest))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        session.store.commit(&records)?;
+        session.ledger.made(Step::Candidates, records.len());
+        task.advance(records.len());
+    }
+    task.finish();
+    Ok(())
+}
+
+/// The pixels of a candidate; `None` if its blob turned out damaged, and is now forgotten.
+pub fn pixels(store: &Store, record: &Record) -> Result<Option<RgbImage>> {
+    let Some(digest) = record.blob("image") else { return Ok(None) };
+    let Some(bytes) = store.get(&digest)? else { return Ok(None) };
+    let image = image::load_from_memory_with_format(&bytes, ImageFormat::Png)
+        .map_err(|error| Error::image(&store.blob_path(&digest), error))?;
+    Ok(Some(image.into_rgb8()))
+}
+
+fn png(image: &RgbImage) -> Result<Vec<u8>> {
+    let mut bytes = Cursor::new(Vec::new());
+    image
+        .write_to(&mut bytes, ImageFormat::Png)
+        .map_err(|error| Error::input(format!("could not write a candidate as PNG: {error}")))?;
+    Ok(bytes.into_inner())
+}

@@ -1,0 +1,272 @@
+//! Networks behind keys: the generator, and classifiers for the baseline and the arms. Each is fitted once and then
+//! comes from the cache.
+
+use image::RgbImage;
+
+use crate::dataset::decode;
+use crate::diffusion::ddpm::Ddpm;
+use crate::diffusion::fit::{self as ddpm_fit, FitOptions};
+use crate::diffusion::sampler::SamplerKind;
+use crate::diffusion::{SampleOptions, unet};
+use crate::error::{Error, IoContext, Result};
+use crate::nn::device::Precision;
+use crate::nn::resnet::Arch;
+use crate::plan::inputs::{self, Digest, PhotoList};
+use crate::plan::{Inputs, Step};
+use crate::recipe::{self, GeneratorKind};
+use crate::train::{self, Classifier, HistoryRow, Kept, Sampling};
+
+use super::fitting::Fitting;
+use super::photos::{Files, Place};
+use super::session::Session;
+use super::survey::Survey;
+
+/// Bytes of decoded photos kept in memory during a fit.
+const PHOTO_BUDGET: u64 = 2 << 30;
+
+/// A fitted generator.
+pub struct Model {
+    /// Of its weights; enters its candidates' keys.
+    pub digest: Digest,
+    weights: Vec<u8>,
+    config: unet::Config,
+}
+
+impl Model {
+    /// The generator ready to sample, as the recipe sets it.
+    pub fn open(&self, session: &Session<'_>) -> Result<Ddpm> {
+        let settings = &session.recipe.generator;
+        let options = SampleOptions {
+            sampler: SamplerKind::from_name(settings.sampler.name())?,
+            steps: settings.steps,
+            guidance: settings.guidance,
+            strength: settings.strength,
+            batch: settings.batch,
+            precision: precision(settings.precision),
+        };
+        Ddpm::new(&self.config, &self.weights, options, session.device)
+    }
+}
+
+/// The recipe's generator, fitted on exactly the arm's train photos; `None` if planning and it is not there.
+pub fn generator(session: &mut Session<'_>, survey: &Survey) -> Result<Option<Model>> {
+    let recipe = session.recipe;
+    let ddpm = match &recipe.generator.kind {
+        GeneratorKind::Ddpm(ddpm) => ddpm,
+        GeneratorKind::StableDiffusion(model) => {
+            // `build` refuses such a recipe before it comes here; a plan shows what would be due.
+            let inputs = inputs::stable_diffusion_model(model);
+            let reason = session.explain("generator", &inputs);
+            session.ledger.due(Step::Generator, reason);
+            return Ok(None);
+        }
+    };
+    let inputs = inputs::ddpm_fit(&recipe.generator, ddpm, &survey.train_list);
+    let config = unet::Config {
+        size: recipe.generator.size,
+        width: ddpm.width,
+        levels: ddpm.levels.clone(),
+        depth: ddpm.depth,
+        classes: survey.dataset.species.len(),
+    };
+    let found = session.obtain_bytes(Step::Generator, "generator", &inputs, "weights", |session, record| {
+        let (images, classes) = train_squares(survey, config.size)?;
+        let options = FitOptions {
+            steps: ddpm.train.steps,
+            batch: ddpm.train.batch,
+            learning_rate: ddpm.train.learning_rate,
+            seed: recipe.generator.seed,
+            precision: precision(recipe.generator.precision),
+            device: session.device,
+        };
+        let mut fitting = Fitting::new(session.store, session.progress, inputs.key(), "generator", options.steps);
+        let weights = ddpm_fit::fit(&config, &options, &images, &classes, &mut fitting)?;
+        let record = record.output("weights", session.store.put_durable(&weights)?);
+        fitting.finish()?;
+        Ok(record)
+    })?;
+    Ok(found.and_then(|(record, weights)| Some(Model { digest: record.blob("weights")?, weights, config })))
+}
+
+/// The train photos of the cut as squares for the generator, with their classes.
+fn train_squares(survey: &Survey, size: usize) -> Result<(Vec<RgbImage>, Vec<usize>)> {
+    use rayon::prelude::*;
+    let images = survey
+        .cut
+        .train
+        .par_iter()
+        .map(|&photo| Ok(decode::square(&decode::photo(&survey.dataset.path(photo))?, size as u32)))
+        .collect::<Result<Vec<_>>>()?;
+    let classes = survey.cut.train.iter().map(|&photo| survey.dataset.photos[photo].species as usize).collect();
+    Ok((images, classes))
+}
+
+/// One training set: what an arm's classifiers are fitted on.
+pub struct Arm {
+    /// As the recipe spells it.
+    pub name: String,
+    pub sampling: Sampling,
+    pub items: Vec<(Place, usize)>,
+    /// The same as digests and species.
+    pub list: PhotoList,
+    /// How many items are synthetic.
+    pub synthetic: usize,
+}
+
+/// A fitted classifier's weights and its training curve.
+pub struct FittedClassifier {
+    pub digest: Digest,
+    pub weights: Vec<u8>,
+    pub history: Vec<HistoryRow>,
+}
+
+/// An arm's classifier for one seed; `None` if planning and it is not there.
+pub fn classifier(
+    session: &mut Session<'_>,
+    survey: &Survey,
+    step: Step,
+    arm: &Arm,
+    seed: u64,
+) -> Result<Option<FittedClassifier>> {
+    let recipe = session.recipe;
+    let settings = &recipe.classifier;
+    let start =
+        settings.weights.as_ref().map(|path| std::fs::read(path).doing("read the weights", path)).transpose()?;
+    let start_digest = start.as_ref().map(|bytes| *blake3::hash(bytes).as_bytes());
+    let sampling = match arm.sampling {
+        Sampling::Uniform => "uniform",
+        Sampling::ClassBalanced => "class-balanced",
+    };
+    let inputs = inputs::classifier_fit(settings, start_digest, sampling, seed, &arm.list, &survey.valid_list);
+    let slot = format!("classifier {} seed {seed}", arm.name);
+    let found = session.obtain_bytes(step, &slot, &inputs, "weights", |session, record| {
+        if arm.items.is_empty() {
+            return Err(Error::input_help(
+                format!("the arm `{}` has no images to train on", arm.name),
+                "leave it out of `[compare] arms`, or ask for synthetic images in `[balance]`",
+            ));
+        }
+        session.store.put(arm.list.bytes())?;
+        let config = train::Config {
+            learning_rate: settings.learning_rate,
+            seed,
+            precision: precision(settings.precision),
+            device: session.device,
+            sampling: arm.sampling,
+            weights: start.as_deref(),
+            ..train::Config::new(
+                arch(settings.arch),
+                survey.dataset.species.len(),
+                settings.size,
+                settings.steps,
+                settings.batch,
+            )
+        };
+        let shorter = Some(2 * settings.size as u32);
+        let train = Kept::new(Files { store: session.store, items: arm.items.clone() }, shorter, PHOTO_BUDGET);
+        let valid = Kept::new(files(session, survey, &survey.cut.valid), shorter, PHOTO_BUDGET);
+        let mut fitting = Fitting::new(
+            session.store,
+            session.progress,
+            inputs.key(),
+            &format!("{} seed {seed}", arm.name),
+            settings.steps,
+        );
+        let fitted = train::fit(&config, &train, &valid, &mut fitting)?;
+        let history =
+            serde_json::to_vec(&history_rows(&fitted.history)).map_err(|error| Error::input(error.to_string()))?;
+        let record = record
+            .output("weights", session.store.put_durable(&fitted.weights)?)
+            .output("history", session.store.put(&history)?);
+        fitting.finish()?;
+        Ok(record)
+    })?;
+    let Some((record, weights)) = found else { return Ok(None) };
+    let history = record.blob("history").map(|digest| session.store.get(&digest)).transpose()?.flatten();
+    let history = history.and_then(|bytes| serde_json::from_slice::<Vec<Row>>(&bytes).ok()).unwrap_or_default();
+    let history = history
+        .into_iter()
+        .map(|(step, loss, valid_accuracy, learning_rate)| HistoryRow { step, loss, valid_accuracy, learning_rate })
+        .collect();
+    Ok(record.blob("weights").map(|digest| FittedClassifier { digest, weights, history }))
+}
+
+/// A history row as it is kept.
+type Row = (usize, f64, Option<f64>, f64);
+
+fn history_rows(history: &[HistoryRow]) -> Vec<Row> {
+    history.iter().map(|row| (row.step, row.loss, row.valid_accuracy, row.learning_rate)).collect()
+}
+
+/// Photos of the dataset as the classifier asks for them.
+pub fn files<'a>(session: &Session<'a>, survey: &Survey, photos: &[usize]) -> Files<'a> {
+    let item =
+        |&photo: &usize| (Place::File(survey.dataset.path(photo)), survey.dataset.photos[photo].species as usize);
+    Files { store: session.store, items: photos.iter().map(item).collect() }
+}
+
+/// The classifier trained on real photos only, which the filter asks.
+pub struct Baseline {
+    pub fitted: FittedClassifier,
+}
+
+impl Baseline {
+    /// Ready to be asked.
+    pub fn open(&self, session: &Session<'_>, survey: &Survey) -> Result<Classifier> {
+        open(session, survey, &self.fitted)
+    }
+}
+
+/// A fitted classifier ready to be asked.
+pub fn open(session: &Session<'_>, survey: &Survey, fitted: &FittedClassifier) -> Result<Classifier> {
+    let settings = &session.recipe.classifier;
+    Classifier::new(
+        arch(settings.arch),
+        survey.dataset.species.len(),
+        settings.size,
+        &fitted.weights,
+        precision(settings.precision),
+        session.device,
+    )
+}
+
+/// The arm of real photos alone; its first seed is the baseline.
+pub fn real_arm(survey: &Survey, session: &Session<'_>, name: &str, sampling: Sampling) -> Arm {
+    Arm {
+        name: name.to_string(),
+        sampling,
+        items: files(session, survey, &survey.cut.train).items,
+        list: survey.train_list.clone(),
+        synthetic: 0,
+    }
+}
+
+/// Fits the baseline; `None` if planning and it is not there.
+pub fn baseline(session: &mut Session<'_>, survey: &Survey) -> Result<Option<Baseline>> {
+    let arm = real_arm(survey, session, "real", Sampling::Uniform);
+    let seed = session.recipe.classifier.seeds.first().copied().unwrap_or(0);
+    let fitted = classifier(session, survey, Step::Baseline, &arm, seed)?;
+    Ok(fitted.map(|fitted| Baseline { fitted }))
+}
+
+/// An inputs record for the baseline alone, to name features by.
+pub fn feature_inputs(photos: &PhotoList, baseline: &Baseline) -> Inputs {
+    inputs::features(photos, baseline.fitted.digest)
+}
+
+/// The recipe's precision as tensors know it.
+pub fn precision(precision: recipe::Precision) -> Precision {
+    match precision {
+        recipe::Precision::Fp32 => Precision::Fp32,
+        recipe::Precision::Bf16 => Precision::Bf16,
+        recipe::Precision::Fp16 => Precision::Fp16,
+    }
+}
+
+fn arch(arch: recipe::Arch) -> Arch {
+    match arch {
+        recipe::Arch::ResNet18 => Arch::ResNet18,
+        recipe::Arch::ResNet34 => Arch::ResNet34,
+        recipe::Arch::ResNet50 => Arch::ResNet50,
+    }
+}

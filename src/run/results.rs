@@ -1,0 +1,558 @@
+//! From runs and scores to the plain results that the report writes: counts, pictures, accuracies, comparisons.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+
+use image::{ImageFormat, RgbImage};
+
+use crate::dataset::decode;
+use crate::error::{Error, IoContext, Result};
+use crate::nn::device;
+use crate::plan::select::{Reason, Verdict};
+use crate::plan::{ENGINE, Inputs, Step};
+use crate::recipe::{GeneratorKind, Mode as GeneratorMode, Recipe, SplitKind, TestImages};
+use crate::report::{self, Results};
+use crate::stats::accuracy::accuracy;
+use crate::stats::difference::{Difference, Options, paired_difference};
+use crate::stats::mcnemar::mcnemar;
+use crate::stats::power::Design;
+use crate::stats::verdict::{self, holm};
+
+use super::arms::{ArmRuns, Run};
+use super::choose::{Candidate, Selection};
+use super::gate::SetFigures;
+use super::make;
+use super::model::Baseline;
+use super::session::{Mode, Session};
+use super::survey::Survey;
+
+/// Side of the report's thumbnails in pixels.
+const THUMBNAIL: u32 = 112;
+/// Chance of a false verdict over all comparisons of a report.
+const ALPHA: f64 = 0.05;
+/// A Frechet distance of fewer images than the features have dimensions is mostly bias.
+const FEW: &str = "fewer images than features: the Frechet distance is biased upwards, read KID beside it";
+
+/// All that the steps before found.
+pub struct Found<'a> {
+    pub survey: &'a Survey,
+    pub selection: &'a Selection,
+    pub baseline: &'a Baseline,
+    pub figures: &'a SetFigures,
+    pub arms: &'a [ArmRuns],
+}
+
+/// Compares the arms and writes the results folder, if they are not there as they should be. Returns the headline.
+pub fn report(session: &mut Session<'_>, found: &Found<'_>, notes: &[String]) -> Result<Option<String>> {
+    let compare = compare_inputs(session, found);
+    let report = Inputs::new("report", 1)
+        .digest("compare", compare.key().0)
+        .digest("select", found.selection.digest)
+        .text("recipe", &text_of(session.recipe, notes));
+    let compared = session.store.hit(&compare.key().0).is_some();
+    let written = session.store.hit(&report.key().0).map(|record| record.inline);
+    let on_disk = folder_digest(&session.recipe.report.out)?;
+    if !compared {
+        let reason = session.explain("compare", &compare);
+        session.ledger.due(Step::Compare, reason);
+    }
+    match written {
+        Some(digest) if compared && on_disk.is_some_and(|found| found[..] == digest[..]) => {
+            session.note("compare", &compare)?;
+            session.note("report", &report)?;
+            return Ok(read_headline(session.recipe));
+        }
+        Some(_) if compared => {
+            let out = session.recipe.report.out.display();
+            session.ledger.due(Step::Report, format!("`{out}` is not there as it was written"));
+        }
+        _ => {
+            let reason = session.explain("report", &report);
+            session.ledger.due(Step::Report, reason);
+        }
+    }
+    if session.mode == Mode::Plan {
+        return Ok(None);
+    }
+    let mut results = results(session, found)?;
+    results.notes.extend(notes.iter().cloned());
+    report::write(&results, &session.recipe.report.out)?;
+    let digest = folder_digest(&session.recipe.report.out)?.ok_or_else(|| {
+        Error::input(format!("`{}` was removed while it was written", session.recipe.report.out.display()))
+    })?;
+    session.note("compare", &compare)?;
+    let record = session.blank(&report).inline(digest.to_vec());
+    session.store.commit(&[record])?;
+    session.note("report", &report)?;
+    session.ledger.made(Step::Compare, results.comparisons.len());
+    session.ledger.made(Step::Report, 1);
+    Ok(Some(headline(&results)))
+}
+
+/// What the comparison depends on: every run's answers, the test images, the tail.
+fn compare_inputs(session: &Session<'_>, found: &Found<'_>) -> Inputs {
+    let mut hasher = blake3::Hasher::new();
+    for arm in found.arms {
+        for run in &arm.runs {
+            let slot = format!("predictions {} seed {}", arm.name, run.seed);
+            hasher.update(slot.as_bytes());
+            hasher.update(session.key_of(&slot).unwrap_or_default().as_bytes());
+        }
+    }
+    Inputs::new("compare", 1)
+        .digest("predictions", *hasher.finalize().as_bytes())
+        .digest("test photos", found.survey.test_list.digest())
+        .digest("train photos", found.survey.train_list.digest())
+        .real("compare.tail", session.recipe.compare.tail)
+}
+
+/// What else the report shows of the recipe.
+fn text_of(recipe: &Recipe, notes: &[String]) -> String {
+    let mut recipe = recipe.clone();
+    // Where the recipe says what it says changes nothing that is shown.
+    recipe.lines.clear();
+    recipe.text.clear();
+    let hash = blake3::hash(format!("{recipe:?} {notes:?}").as_bytes());
+    hash.to_hex().to_string()
+}
+
+/// BLAKE3 of the results folder's files; `None` if one is not there.
+fn folder_digest(dir: &std::path::Path) -> Result<Option<[u8; 32]>> {
+    let mut hasher = blake3::Hasher::new();
+    for name in ["metrics.json", "comparison.csv", "history.csv", "predictions.csv", "report.html"] {
+        let path = dir.join(name);
+        match std::fs::read(&path) {
+            Ok(bytes) => hasher.update(blake3::hash(&bytes).as_bytes()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).doing("read", &path),
+        };
+    }
+    Ok(Some(*hasher.finalize().as_bytes()))
+}
+
+fn headline(results: &Results) -> String {
+    let mut lines = vec![report::headline(results)];
+    lines.extend(results.comparisons.iter().map(report::sentence));
+    lines.join("\n")
+}
+
+/// The verdicts of an earlier build, read from its results.
+fn read_headline(recipe: &Recipe) -> Option<String> {
+    let text = std::fs::read_to_string(recipe.report.out.join("metrics.json")).ok()?;
+    let value: serde_json::Value = serde_json::from_str(&text).ok()?;
+    let lines: Vec<String> = value["comparisons"]
+        .as_array()?
+        .iter()
+        .filter_map(|c| {
+            Some(format!("{} vs {}: {}", c["arm"].as_str()?, c["baseline"].as_str()?, c["verdict"].as_str()?))
+        })
+        .collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+fn results(session: &Session<'_>, found: &Found<'_>) -> Result<Results> {
+    let (recipe, survey) = (session.recipe, found.survey);
+    let tail = survey.tail(recipe.compare.tail);
+    let labels: Vec<usize> =
+        survey.cut.test.iter().map(|&photo| survey.dataset.photos[photo].species as usize).collect();
+    let comparisons = comparisons(found.arms, &labels, &tail)?;
+    let mut notes = Vec::new();
+    if comparisons.len() > 1 {
+        notes.push(format!("p values are Holm's, adjusted for {} comparisons", comparisons.len()));
+    }
+    Ok(Results {
+        name: recipe.name.clone(),
+        recipe: recipe.path.display().to_string(),
+        dataset: recipe.dataset.root.display().to_string(),
+        engine: ENGINE.to_string(),
+        libtorch: device::LIBTORCH.to_string(),
+        device: device::class(session.device),
+        split: split_in_words(recipe),
+        tested_on: match recipe.split.test {
+            TestImages::Test => "test",
+            TestImages::UnusedTrain => "unused train images",
+            TestImages::Both => "test and unused train images",
+        }
+        .to_string(),
+        generator: found.selection.candidates.first().map(|_| generator(recipe)),
+        species: species(survey, found.selection, &tail, &labels),
+        rejections: rejections(recipe, found.selection),
+        set_metrics: set_metrics(recipe, found.figures),
+        baseline: Some(baseline(recipe, found)),
+        arms: found.arms.iter().map(|arm| arm_result(recipe, survey, arm, &labels, &tail)).collect::<Result<_>>()?,
+        comparisons,
+        notes,
+        copy_guard: Some(copy_guard(recipe, found.selection)),
+        gallery: gallery(session, found)?,
+        rejected: rejected(session, found)?,
+        history: found.arms.iter().flat_map(history).collect(),
+        test_images: survey
+            .cut
+            .test
+            .iter()
+            .zip(&labels)
+            .map(|(&photo, &label)| report::TestImage { path: survey.dataset.photos[photo].path.clone(), label })
+            .collect(),
+        predictions: found.arms.iter().flat_map(predictions).collect(),
+    })
+}
+
+fn split_in_words(recipe: &Recipe) -> String {
+    match recipe.split.kind {
+        SplitKind::Full => "full".to_string(),
+        SplitKind::FewShot { shots } => format!("few-shot, {shots} images a species, seed {}", recipe.split.seed),
+        SplitKind::LongTail { imbalance } => format!("long-tail, imbalance {imbalance}, seed {}", recipe.split.seed),
+    }
+}
+
+fn generator(recipe: &Recipe) -> report::Generator {
+    let settings = &recipe.generator;
+    let (kind, train_steps) = match &settings.kind {
+        GeneratorKind::Ddpm(ddpm) => ("ddpm", Some(ddpm.train.steps)),
+        GeneratorKind::StableDiffusion(_) => ("stable-diffusion", None),
+    };
+    report::Generator {
+        kind: kind.to_string(),
+        mode: settings.mode.name().to_string(),
+        size: settings.size,
+        steps: settings.steps,
+        sampler: settings.sampler.name().to_string(),
+        guidance: settings.guidance,
+        strength: (settings.mode == GeneratorMode::Img2Img).then_some(settings.strength),
+        precision: settings.precision.name().to_string(),
+        train_steps,
+    }
+}
+
+fn species(survey: &Survey, selection: &Selection, tail: &[bool], labels: &[usize]) -> Vec<report::SpeciesCounts> {
+    let n = survey.dataset.species.len();
+    let (mut kept, mut made, mut valid, mut test) = (vec![0; n], vec![0; n], vec![0; n], vec![0; n]);
+    for candidate in &selection.candidates {
+        made[candidate.species] += 1;
+        kept[candidate.species] += usize::from(candidate.verdict.keeps());
+    }
+    for &photo in &survey.cut.valid {
+        valid[survey.dataset.photos[photo].species as usize] += 1;
+    }
+    for &label in labels {
+        test[label] += 1;
+    }
+    (0..n)
+        .map(|i| report::SpeciesCounts {
+            name: survey.dataset.species[i].clone(),
+            real: survey.real[i],
+            wanted: survey.wanted[i],
+            kept: kept[i],
+            rejected: made[i] - kept[i],
+            candidates: made[i],
+            shortfall: survey.wanted[i].saturating_sub(kept[i]),
+            valid: valid[i],
+            test: test[i],
+            tail: tail[i],
+        })
+        .collect()
+}
+
+fn rejections(recipe: &Recipe, selection: &Selection) -> Vec<report::Rejections> {
+    let mut counts: BTreeMap<Reason, usize> = BTreeMap::new();
+    for candidate in &selection.candidates {
+        if let Verdict::Drop { reason, .. } = candidate.verdict {
+            *counts.entry(reason).or_default() += 1;
+        }
+    }
+    let filter = &recipe.filter;
+    counts
+        .into_iter()
+        .map(|(reason, count)| report::Rejections {
+            reason: reason.name().to_string(),
+            count,
+            threshold: match reason {
+                Reason::SsimMax => filter.ssim_max,
+                Reason::SsimMin => filter.ssim_min,
+                Reason::Confidence => filter.confidence_min,
+                Reason::Fid => filter.fid_max,
+                Reason::Kid => filter.kid_max,
+            },
+        })
+        .collect()
+}
+
+fn set_metrics(recipe: &Recipe, figures: &SetFigures) -> Vec<report::SetMetric> {
+    let metric = |name: &str, value: Option<f64>, floor: Option<f64>, threshold: Option<f64>, note: Option<String>| {
+        report::SetMetric {
+            metric: name.to_string(),
+            value,
+            n_real: figures.n_real,
+            n_synthetic: figures.n_synthetic,
+            floor,
+            floor_n: figures.floor.as_ref().map(|floor| floor.n[0]),
+            features: "classifier".to_string(),
+            threshold,
+            passed: threshold.zip(value).map(|(threshold, value)| value <= threshold),
+            note,
+        }
+    };
+    let small = figures.n_real.min(figures.n_synthetic) <= figures.dims;
+    let fid_floor = figures.floor.as_ref().map(|floor| floor.frechet);
+    let kid_floor = figures.floor.as_ref().map(|floor| floor.kid.value);
+    vec![
+        metric("fid", figures.frechet, fid_floor, recipe.filter.fid_max, small.then(|| FEW.to_string())),
+        metric("kid", figures.kid.map(|kid| kid.value), kid_floor, recipe.filter.kid_max, None),
+    ]
+}
+
+fn baseline(recipe: &Recipe, found: &Found<'_>) -> report::Baseline {
+    let candidates = &found.selection.candidates;
+    let right = candidates.iter().filter(|candidate| candidate.scored.named == candidate.species).count();
+    report::Baseline {
+        arch: recipe.classifier.arch.name().to_string(),
+        valid_accuracy: found.baseline.fitted.history.iter().rev().find_map(|row| row.valid_accuracy),
+        names_rightly: (!candidates.is_empty()).then(|| right as f64 / candidates.len() as f64),
+        candidates: candidates.len(),
+    }
+}
+
+fn arm_result(
+    recipe: &Recipe,
+    survey: &Survey,
+    arm: &ArmRuns,
+    labels: &[usize],
+    tail: &[bool],
+) -> Result<report::ArmResult> {
+    let n = survey.dataset.species.len();
+    let members: Vec<usize> = (0..n).filter(|&species| tail[species]).collect();
+    let each = arm.runs.iter().map(|run| accuracy(labels, &run.predicted, n)).collect::<Result<Vec<_>>>()?;
+    Ok(report::ArmResult {
+        name: arm.name.clone(),
+        train_images: arm.train_images,
+        synthetic_images: arm.synthetic_images,
+        steps: recipe.classifier.steps,
+        seeds: arm.runs.iter().map(|run| run.seed).collect(),
+        macro_accuracy: each.iter().map(|one| one.macro_).collect(),
+        tail_accuracy: each.iter().map(|one| one.group(&members)).collect(),
+        micro_accuracy: each.iter().map(|one| one.micro).collect(),
+        macro_interval: None,
+        tail_interval: None,
+        species: (0..n)
+            .map(|species| report::SpeciesRecall {
+                name: survey.dataset.species[species].clone(),
+                recall: each.iter().map(|one| one.recall[species]).collect(),
+            })
+            .collect(),
+    })
+}
+
+/// Every arm against `real`, and `augmented` against `oversampled`, which has the same balance without new images.
+fn comparisons(arms: &[ArmRuns], labels: &[usize], tail: &[bool]) -> Result<Vec<report::Comparison>> {
+    let find = |name: &str| arms.iter().find(|arm| arm.name == name);
+    let mut pairs: Vec<(&ArmRuns, &ArmRuns)> = Vec::new();
+    if let Some(real) = find("real") {
+        pairs.extend(arms.iter().filter(|arm| arm.name != "real").map(|arm| (arm, real)));
+    }
+    if let (Some(augmented), Some(oversampled)) = (find("augmented"), find("oversampled")) {
+        pairs.push((augmented, oversampled));
+    }
+    let options = Options::default();
+    let compared = pairs
+        .iter()
+        .map(|(arm, base)| paired_difference(&right(base, labels), &right(arm, labels), labels, &options))
+        .collect::<Result<Vec<_>>>()?;
+    let adjusted = holm(&compared.iter().map(|difference| difference.p).collect::<Vec<_>>());
+    pairs
+        .iter()
+        .zip(compared.iter().zip(adjusted))
+        .map(|((arm, base), (difference, p))| comparison(arm, base, difference, p, labels, tail, &options))
+        .collect()
+}
+
+fn comparison(
+    arm: &ArmRuns,
+    base: &ArmRuns,
+    difference: &Difference,
+    p: f64,
+    labels: &[usize],
+    tail: &[bool],
+    options: &Options,
+) -> Result<report::Comparison> {
+    let (base_right, arm_right) = (right(base, labels), right(arm, labels));
+    let in_tail: Vec<usize> = (0..labels.len()).filter(|&i| tail[labels[i]]).collect();
+    let only = |runs: &[Vec<bool>]| -> Vec<Vec<bool>> {
+        runs.iter().map(|run| in_tail.iter().map(|&i| run[i]).collect()).collect()
+    };
+    let tail_labels: Vec<usize> = in_tail.iter().map(|&i| labels[i]).collect();
+    let tail = if in_tail.len() < 2 {
+        None
+    } else {
+        let tail = paired_difference(&only(&base_right), &only(&arm_right), &tail_labels, options)?;
+        Some(report::TailDifference {
+            difference: tail.difference,
+            low: Some(tail.low),
+            high: Some(tail.high),
+            p: Some(tail.p),
+        })
+    };
+    let design = Design::measured(&base_right, &arm_right, labels, base.runs.len())?;
+    Ok(report::Comparison {
+        arm: arm.name.clone(),
+        baseline: base.name.clone(),
+        difference: difference.difference,
+        low: Some(difference.low),
+        high: Some(difference.high),
+        p: Some(p),
+        verdict: match verdict::verdict(difference, p, ALPHA) {
+            verdict::Verdict::Helped => report::Verdict::Helped,
+            verdict::Verdict::Hurt => report::Verdict::Hurt,
+            verdict::Verdict::NotShown => report::Verdict::NotShown,
+        },
+        confidence: options.confidence,
+        tail,
+        mcnemar: base_right
+            .iter()
+            .zip(&arm_right)
+            .zip(&arm.runs)
+            .map(|((base, right), run)| {
+                let test = mcnemar(base, right);
+                report::McNemar {
+                    seed: run.seed,
+                    only_arm: test.only_arm,
+                    only_baseline: test.only_baseline,
+                    p: test.p,
+                }
+            })
+            .collect(),
+        smallest_difference: design.smallest_difference(0.8)?,
+        test_images: labels.len(),
+    })
+}
+
+/// `[seed][image]`: whether the image was named rightly.
+fn right(arm: &ArmRuns, labels: &[usize]) -> Vec<Vec<bool>> {
+    arm.runs.iter().map(|run| run.predicted.iter().zip(labels).map(|(said, label)| said == label).collect()).collect()
+}
+
+fn history(arm: &ArmRuns) -> Vec<report::HistoryRow> {
+    let row = |run: &Run, row: &crate::train::HistoryRow| report::HistoryRow {
+        arm: arm.name.clone(),
+        seed: run.seed,
+        step: row.step,
+        loss: Some(row.loss),
+        valid_accuracy: row.valid_accuracy,
+        learning_rate: Some(row.learning_rate),
+    };
+    arm.runs.iter().flat_map(|run| run.history.iter().map(|r| row(run, r)).collect::<Vec<_>>()).collect()
+}
+
+fn predictions(arm: &ArmRuns) -> Vec<report::Predictions> {
+    arm.runs
+        .iter()
+        .map(|run| report::Predictions {
+            arm: arm.name.clone(),
+            seed: run.seed,
+            predicted: run.predicted.clone(),
+            probability: run.probability.clone(),
+        })
+        .collect()
+}
+
+fn copy_guard(recipe: &Recipe, selection: &Selection) -> report::CopyGuard {
+    let (kept, rejected): (Vec<&Candidate>, Vec<&Candidate>) =
+        selection.candidates.iter().partition(|candidate| candidate.verdict.keeps());
+    let values = |list: Vec<&Candidate>| list.iter().map(|candidate| candidate.scored.scores.copy).collect();
+    report::CopyGuard { kept: values(kept), rejected: values(rejected), threshold: recipe.filter.ssim_max }
+}
+
+/// Real and kept images side by side: the species with the most synthetic images first.
+fn gallery(session: &Session<'_>, found: &Found<'_>) -> Result<Vec<report::Gallery>> {
+    let survey = found.survey;
+    let mut order: Vec<usize> = (0..survey.dataset.species.len()).collect();
+    let kept: Vec<usize> = order.iter().map(|&species| found.selection.kept_of(species)).collect();
+    order.sort_by_key(|&species| (std::cmp::Reverse(kept[species]), species));
+    order
+        .into_iter()
+        .filter(|&species| kept[species] > 0)
+        .take(report::GALLERY_SPECIES)
+        .map(|species| {
+            let real = survey.cut.train.iter().filter(|&&i| survey.dataset.photos[i].species as usize == species);
+            let real = real
+                .take(report::GALLERY_REAL)
+                .map(|&photo| {
+                    Ok(report::RealImage {
+                        picture: thumbnail(&decode::photo(&survey.dataset.path(photo))?)?,
+                        path: survey.dataset.photos[photo].path.clone(),
+                    })
+                })
+                .collect::<Result<Vec<_>>>()?;
+            let candidates = found.selection.kept().filter(|candidate| candidate.species == species);
+            let kept = candidates
+                .take(report::GALLERY_KEPT)
+                .map(|candidate| {
+                    Ok(report::KeptImage {
+                        picture: candidate_picture(session, candidate)?,
+                        key: candidate.key.short(),
+                        source: candidate.source.and_then(|digest| survey.path_by_digest(&digest)),
+                        scores: scores(survey, candidate),
+                    })
+                })
+                .collect::<Result<Vec<_>>>()?;
+            Ok(report::Gallery { species: survey.dataset.species[species].clone(), real, kept })
+        })
+        .collect()
+}
+
+fn rejected(session: &Session<'_>, found: &Found<'_>) -> Result<Vec<report::RejectedImage>> {
+    let survey = found.survey;
+    let dropped = found.selection.candidates.iter().filter_map(|candidate| match candidate.verdict {
+        Verdict::Drop { reason, value, threshold } => Some((candidate, reason, value, threshold)),
+        Verdict::Keep => None,
+    });
+    dropped
+        .take(report::GALLERY_REJECTED)
+        .map(|(candidate, reason, value, threshold)| {
+            let nearest = candidate.scored.nearest.filter(|_| reason == Reason::SsimMax);
+            let nearest = nearest.map(|digest| thumbnail(&survey.photo_by_digest(&digest)?)).transpose()?;
+            Ok(report::RejectedImage {
+                picture: candidate_picture(session, candidate)?,
+                species: survey.dataset.species[candidate.species].clone(),
+                key: candidate.key.short(),
+                source: candidate.source.and_then(|digest| survey.path_by_digest(&digest)),
+                reason: reason.name().to_string(),
+                value: Some(value),
+                threshold: Some(threshold),
+                scores: scores(survey, candidate),
+                nearest_picture: nearest,
+            })
+        })
+        .collect()
+}
+
+fn scores(survey: &Survey, candidate: &Candidate) -> report::Scores {
+    let scored = &candidate.scored;
+    report::Scores {
+        ssim: Some(scored.scores.copy),
+        nearest: scored.nearest.and_then(|digest| survey.path_by_digest(&digest)),
+        source_ssim: scored.scores.source,
+        confidence: Some(scored.scores.confidence),
+        named: survey.dataset.species.get(scored.named).cloned(),
+        frechet: None,
+    }
+}
+
+fn candidate_picture(session: &Session<'_>, candidate: &Candidate) -> Result<report::Picture> {
+    let record = session.store.record(&candidate.key.0).unwrap_or_default();
+    let image = make::pixels(session.store, &record)?.ok_or_else(|| {
+        Error::input_help("a cached image was damaged while it was in use", "run the build again: it is made again")
+    })?;
+    thumbnail(&image)
+}
+
+/// A small picture: large ones are shrunk, small ones stay as they are, for the browser to enlarge.
+fn thumbnail(image: &RgbImage) -> Result<report::Picture> {
+    let side = image.width().min(image.height()).min(THUMBNAIL);
+    let small = decode::square(image, side);
+    let mut bytes = Cursor::new(Vec::new());
+    let format = if side < THUMBNAIL { ImageFormat::Png } else { ImageFormat::Jpeg };
+    small
+        .write_to(&mut bytes, format)
+        .map_err(|error| Error::input(format!("could not write a thumbnail: {error}")))?;
+    Ok(report::Picture(bytes.into_inner()))
+}

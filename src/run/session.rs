@@ -1,0 +1,183 @@
+//! One walk through the steps, planning or building. Both take the same way through the same keys, so that a plan is
+//! what a build does: where a build makes what is missing, a plan notes that it is due.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::error::{Error, IoContext, Result};
+use crate::nn::device;
+use crate::plan::{ENGINE, Inputs, Key, Step};
+use crate::recipe::Recipe;
+use crate::store::{self, Record, Store};
+
+use super::ledger::Ledger;
+use super::progress::Progress;
+use super::stop;
+
+/// Whether missing work is done or noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Plan,
+    Build,
+}
+
+/// What a walk carries from step to step.
+pub struct Session<'a> {
+    pub recipe: &'a Recipe,
+    pub store: &'a Store,
+    pub progress: &'a Progress,
+    pub mode: Mode,
+    pub device: tch::Device,
+    pub ledger: Ledger,
+    /// The key that each named piece of work had at the end of the last build, for `why`.
+    last: BTreeMap<String, String>,
+    /// The same for this walk.
+    now: BTreeMap<String, String>,
+}
+
+impl<'a> Session<'a> {
+    /// A walk from the first step.
+    pub fn new(
+        recipe: &'a Recipe,
+        store: &'a Store,
+        progress: &'a Progress,
+        mode: Mode,
+        device: tch::Device,
+    ) -> Result<Session<'a>> {
+        let last = read_last(&last_path(store, recipe))?;
+        Ok(Session { recipe, store, progress, mode, device, ledger: Ledger::default(), last, now: BTreeMap::new() })
+    }
+
+    /// The record of a piece of work: from the cache, or made now and kept. Planning, a miss is noted under `step`
+    /// and `None`. `slot` names the piece for people, the same in every build of the recipe.
+    pub fn obtain(
+        &mut self,
+        step: Step,
+        slot: &str,
+        inputs: &Inputs,
+        make: impl FnOnce(&mut Self, Record) -> Result<Record>,
+    ) -> Result<Option<Record>> {
+        let key = inputs.key();
+        self.now.insert(slot.to_string(), key.hex());
+        if let Some(record) = self.store.hit(&key.0) {
+            return Ok(Some(record));
+        }
+        let reason = self.explain(slot, inputs);
+        self.ledger.due(step, reason);
+        if self.mode == Mode::Plan {
+            return Ok(None);
+        }
+        stop::check()?;
+        let started = Instant::now();
+        let record =
+            make(self, self.blank(inputs))?.note("seconds", &format!("{:.3}", started.elapsed().as_secs_f64()));
+        self.store.commit(std::slice::from_ref(&record))?;
+        self.ledger.made(step, 1);
+        Ok(Some(record))
+    }
+
+    /// [`Session::obtain`] and the bytes of one of its blobs; a blob that turns out damaged is made again.
+    pub fn obtain_bytes(
+        &mut self,
+        step: Step,
+        slot: &str,
+        inputs: &Inputs,
+        blob: &str,
+        mut make: impl FnMut(&mut Self, Record) -> Result<Record>,
+    ) -> Result<Option<(Record, Vec<u8>)>> {
+        for _ in 0..3 {
+            let Some(record) = self.obtain(step, slot, inputs, &mut make)? else { return Ok(None) };
+            let digest = record.blob(blob).ok_or_else(|| {
+                Error::input(format!("the record of {slot} names no `{blob}`: forget it by `cache check`"))
+            })?;
+            if let Some(bytes) = self.store.get(&digest)? {
+                return Ok(Some((record, bytes)));
+            }
+            self.report_damage();
+        }
+        Err(Error::input_help(
+            format!("the cache `{}` loses what is written to it ({slot})", self.store.dir().display()),
+            "check the disk, or use another folder by `--cache DIR`",
+        ))
+    }
+
+    /// A record of these inputs with the notes that every record carries.
+    pub fn blank(&self, inputs: &Inputs) -> Record {
+        Record::of(inputs.encode())
+            .note("engine", ENGINE)
+            .note("libtorch", device::LIBTORCH)
+            .note("device", &device::class(self.device))
+    }
+
+    /// Why a piece of work has no record: what differs from the last build's, or that there was none.
+    pub fn explain(&self, slot: &str, inputs: &Inputs) -> String {
+        let old = self.last.get(slot).and_then(|hex| Key::from_hex(hex));
+        let Some(old) = old else { return format!("{slot}: not made before") };
+        if old == inputs.key() {
+            return format!("{slot}: no longer in the cache");
+        }
+        let old = self.store.record(&old.0).and_then(|record| Inputs::decode(&record.inputs));
+        let Some(old) = old else { return format!("{slot}: changed since the last build") };
+        let changes: Vec<String> = inputs
+            .differences(&old)
+            .into_iter()
+            .map(|change| super::explain::difference(self.store, &change))
+            .collect();
+        format!("{slot}: {}", changes.join("; "))
+    }
+
+    /// Says what the cache found damaged.
+    pub fn report_damage(&self) {
+        for line in self.store.damage() {
+            self.progress.warn(&line);
+        }
+    }
+
+    /// Remembers this walk's keys for the next one's reasons.
+    pub fn remember(&self) -> Result<()> {
+        let mut all = self.last.clone();
+        all.extend(self.now.clone());
+        if all == self.last {
+            return Ok(());
+        }
+        let text: String = all.iter().map(|(slot, key)| format!("{key} {slot}\n")).collect();
+        store::write_atomically(&last_path(self.store, self.recipe), text.as_bytes())
+    }
+
+    /// The record that a slot had at the end of the last build.
+    pub fn last_record(&self, slot: &str) -> Option<Record> {
+        self.last.get(slot).and_then(|hex| Key::from_hex(hex)).and_then(|key| self.store.record(&key.0))
+    }
+
+    /// The slot's key in this walk.
+    pub fn key_of(&self, slot: &str) -> Option<&str> {
+        self.now.get(slot).map(String::as_str)
+    }
+
+    /// Notes a slot whose output is computed each time and not cached.
+    pub fn note(&mut self, slot: &str, inputs: &Inputs) -> Result<()> {
+        let key = inputs.key();
+        self.now.insert(slot.to_string(), key.hex());
+        if self.mode == Mode::Build && self.store.record(&key.0).is_none() {
+            self.store.commit(&[self.blank(inputs)])?;
+        }
+        Ok(())
+    }
+}
+
+fn last_path(store: &Store, recipe: &Recipe) -> PathBuf {
+    // Recipes of one name in two folders share a cache without sharing their history.
+    let place = blake3::hash(recipe.path.to_string_lossy().as_bytes()).to_hex();
+    store.dir().join("last").join(format!("{}-{}", recipe.name, &place[..8]))
+}
+
+fn read_last(path: &std::path::Path) -> Result<BTreeMap<String, String>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => String::new(),
+        Err(error) => return Err(error).doing("read", path),
+    };
+    Ok(text.lines().filter_map(|line| line.split_once(' ')).map(|(key, slot)| (slot.into(), key.into())).collect())
+}

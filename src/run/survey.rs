@@ -1,0 +1,320 @@
+//! What there is and what is wanted: the scanned, checked and cut dataset, and the numbers the recipe asks for.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::cut::{self, Cut, CutKind, CutOptions, TestPhotos};
+use crate::dataset::encoding::{self, Encoding, Format, Jpeg};
+use crate::dataset::stat_index::StatIndex;
+use crate::dataset::{Dataset, ScanOptions, Split, SplitFolders, decode, scan};
+use crate::error::{Error, Result};
+use crate::plan::inputs::{Digest, PhotoList};
+use crate::plan::{Inputs, Key, Step, balance, candidate};
+use crate::recipe::{Encode, ImageFormat, Recipe, SplitKind, TestImages};
+use crate::store::Store;
+use crate::text;
+
+use super::choose::Selection;
+use super::ledger::SpeciesDue;
+use super::session::{Mode, Session};
+
+/// Problems of input files listed in one message at most.
+const LISTED: usize = 20;
+
+/// The dataset under a recipe's eyes.
+pub struct Survey {
+    pub dataset: Dataset,
+    pub cut: Cut,
+    /// How synthetic images are written.
+    pub encoding: Encoding,
+    /// Synthetic images wanted a species.
+    pub wanted: Vec<usize>,
+    /// Candidates a species at most.
+    pub caps: Vec<usize>,
+    pub train_list: PhotoList,
+    pub valid_list: PhotoList,
+    pub test_list: PhotoList,
+    /// Real train photos of the cut a species.
+    pub real: Vec<usize>,
+    by_digest: OnceLock<HashMap<Digest, usize>>,
+}
+
+impl Survey {
+    /// The dataset's photo with these bytes, decoded.
+    pub fn photo_by_digest(&self, digest: &Digest) -> Result<RgbImage> {
+        let photo = self
+            .index_by_digest(digest)
+            .ok_or_else(|| Error::input(format!("no photo of the dataset has the digest {}", Key(*digest).short())))?;
+        decode::photo(&self.dataset.path(photo))
+    }
+
+    /// Where in the dataset a photo with these bytes is; of several the first.
+    pub fn index_by_digest(&self, digest: &Digest) -> Option<usize> {
+        let map = self.by_digest.get_or_init(|| {
+            let mut map = HashMap::with_capacity(self.dataset.photos.len());
+            for (i, photo) in self.dataset.photos.iter().enumerate() {
+                map.entry(photo.digest).or_insert(i);
+            }
+            map
+        });
+        map.get(digest).copied()
+    }
+
+    /// The path, relative to the dataset's root, of the photo with these bytes.
+    pub fn path_by_digest(&self, digest: &Digest) -> Option<String> {
+        self.index_by_digest(digest).map(|i| self.dataset.photos[i].path.clone())
+    }
+
+    /// Digests of a species' train photos of the cut.
+    pub fn train_digests(&self, species: usize) -> Vec<Digest> {
+        let photos = &self.dataset.photos;
+        self.cut.train.iter().map(|&i| &photos[i]).filter(|p| p.species as usize == species).map(|p| p.digest).collect()
+    }
+
+    /// Species, rarest in train first, that make up the tail; at least one.
+    pub fn tail(&self, share: f64) -> Vec<bool> {
+        let mut order: Vec<usize> = (0..self.real.len()).collect();
+        order.sort_by_key(|&species| (self.real[species], species));
+        let n = ((share * order.len() as f64).round() as usize).clamp(1, order.len().max(1));
+        let mut tail = vec![false; order.len()];
+        for &species in order.iter().take(n) {
+            tail[species] = true;
+        }
+        tail
+    }
+
+    /// What a person should know of the dataset and the cut: whole sentences.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if let Some(&(train, held_out)) = self.cut.removed.first() {
+            notes.push(format!(
+                "{} of train left out, byte for byte the same as one of valid or test (first: `{}` is `{}`)",
+                text::count(self.cut.removed.len(), "photo"),
+                self.dataset.photos[train].path,
+                self.dataset.photos[held_out].path
+            ));
+        }
+        if let Some((path, why)) = self.dataset.skipped.first() {
+            notes.push(format!(
+                "{} of the dataset passed over (first: `{path}`, {why})",
+                text::count(self.dataset.skipped.len(), "file")
+            ));
+        }
+        notes
+    }
+
+    /// A sentence for each species that got fewer images than it wants.
+    pub fn shortfalls(&self, selection: &Selection) -> Vec<String> {
+        let mut kept = vec![0; self.wanted.len()];
+        for candidate in selection.kept() {
+            kept[candidate.species] += 1;
+        }
+        (0..self.wanted.len())
+            .filter(|&species| kept[species] < self.wanted[species])
+            .map(|species| {
+                format!(
+                    "{}: {} of {} wanted images kept, all {} candidates used",
+                    self.dataset.species[species], kept[species], self.wanted[species], self.caps[species]
+                )
+            })
+            .collect()
+    }
+
+    /// Rows for the ledger, given how many of each species' `look` candidates are in the cache.
+    pub fn due(&self, cached: &[usize], look: &[usize]) -> Vec<SpeciesDue> {
+        (0..self.dataset.species.len())
+            .map(|species| SpeciesDue {
+                name: self.dataset.species[species].clone(),
+                real: self.real[species],
+                wanted: self.wanted[species],
+                cached: cached[species],
+                to_make: look[species] - cached[species],
+                refill: self.caps[species].saturating_sub(look[species]),
+            })
+            .collect()
+    }
+}
+
+/// Scan, audit, split: lists and hashes the photos, checks that each decodes, cuts the task, counts what is wanted.
+pub fn survey(session: &mut Session<'_>) -> Result<Survey> {
+    let dataset = scan_step(session)?;
+    let encoding = audit_step(session, &dataset)?;
+    let cut = split_step(session, &dataset)?;
+    let mut real = vec![0; dataset.species.len()];
+    for &photo in &cut.train {
+        real[dataset.photos[photo].species as usize] += 1;
+    }
+    let counts: Vec<(&str, usize)> = dataset.species.iter().map(String::as_str).zip(real.iter().copied()).collect();
+    check_balance(session.recipe, &counts)?;
+    let wanted = balance::wanted(&session.recipe.balance, &counts);
+    let caps: Vec<usize> = wanted.iter().map(|&n| candidate::cap(n, session.recipe.filter.candidates)).collect();
+    let list = |photos: &[usize]| {
+        let mut list = PhotoList::default();
+        for &photo in photos {
+            list.push(&dataset.photos[photo].digest, dataset.species_of(photo));
+        }
+        list
+    };
+    let (train_list, valid_list, test_list) = (list(&cut.train), list(&cut.valid), list(&cut.test));
+    if session.mode == Mode::Build {
+        for list in [&train_list, &valid_list, &test_list] {
+            session.store.put(list.bytes())?;
+        }
+    }
+    session.ledger.species = Vec::new();
+    let survey = Survey {
+        encoding,
+        wanted,
+        caps,
+        train_list,
+        valid_list,
+        test_list,
+        real,
+        by_digest: OnceLock::new(),
+        cut,
+        dataset,
+    };
+    session.ledger.species = survey.due(&vec![0; survey.real.len()], &survey.wanted);
+    Ok(survey)
+}
+
+/// The recipe's dataset as the scan wants it.
+pub fn scan_options(recipe: &Recipe) -> ScanOptions {
+    let splits = &recipe.dataset.splits;
+    ScanOptions {
+        root: recipe.dataset.root.clone(),
+        splits: SplitFolders { train: splits.train.clone(), valid: splits.valid.clone(), test: splits.test.clone() },
+        rename: recipe.dataset.rename.clone(),
+        exclude: recipe.dataset.exclude.clone(),
+    }
+}
+
+/// The file that remembers which digest the files of a folder had.
+pub fn stat_index_path(store: &Store, what: &str, root: &std::path::Path) -> PathBuf {
+    let place = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_path_buf());
+    let name = blake3::hash(place.to_string_lossy().as_bytes()).to_hex();
+    store.dir().join(format!("stat-{what}-{}", &name[..16]))
+}
+
+fn scan_step(session: &mut Session<'_>) -> Result<Dataset> {
+    let mut index = StatIndex::load(&stat_index_path(session.store, "photos", &session.recipe.dataset.root));
+    let dataset = scan(&scan_options(session.recipe), &mut index)?;
+    index.save()?;
+    Ok(dataset)
+}
+
+/// What the audit of a set of photos found, kept so that only new photos are looked at again.
+#[derive(Serialize, Deserialize)]
+struct Audited {
+    encoding: Encoding,
+}
+
+fn audit_step(session: &mut Session<'_>, dataset: &Dataset) -> Result<Encoding> {
+    let mut digests: Vec<Digest> = dataset.photos.iter().map(|photo| photo.digest).collect();
+    digests.sort_unstable();
+    digests.dedup();
+    let bytes = digests.concat();
+    let inputs = Inputs::new("audit", 1).digest("dataset", *blake3::hash(&bytes).as_bytes());
+    let known = session.last_record("audit").and_then(|record| record.blob("photos"));
+    let record = session.obtain_bytes(Step::Audit, "audit", &inputs, "audited", |session, record| {
+        let known = known.and_then(|digest| session.store.get(&digest).ok().flatten()).unwrap_or_default();
+        look_at(session, dataset, &known)?;
+        let audited = Audited { encoding: commonest(dataset)? };
+        let photos = session.store.put(&bytes)?;
+        let audited = serde_json::to_vec(&audited).map_err(|error| Error::input(error.to_string()))?;
+        let audited = session.store.put(&audited)?;
+        Ok(record.output("photos", photos).output("audited", audited))
+    })?;
+    if let Encode::As { format, quality, size } = session.recipe.emit.encode {
+        let format = match format {
+            ImageFormat::Jpg => Format::Jpeg(Jpeg::standard(quality)),
+            ImageFormat::Png => Format::Png { grey: false },
+        };
+        return Ok(Encoding { format, width: size as u32, height: size as u32 });
+    }
+    match record.and_then(|(_, bytes)| serde_json::from_slice::<Audited>(&bytes).ok()) {
+        Some(audited) => Ok(audited.encoding),
+        // Planning before the first audit: nothing that depends on it is in the cache either.
+        None => commonest(dataset),
+    }
+}
+
+fn commonest(dataset: &Dataset) -> Result<Encoding> {
+    let train: Vec<PathBuf> = (0..dataset.photos.len())
+        .filter(|&i| dataset.photos[i].split == Split::Train)
+        .map(|i| dataset.path(i))
+        .collect();
+    encoding::commonest(&train)
+}
+
+/// Decodes every photo that was not decoded before; all the bad ones are named at once.
+fn look_at(session: &Session<'_>, dataset: &Dataset, known: &[u8]) -> Result<()> {
+    let (known, _) = known.as_chunks::<32>();
+    let new: Vec<usize> =
+        (0..dataset.photos.len()).filter(|&i| known.binary_search(&dataset.photos[i].digest).is_err()).collect();
+    let mut task = session.progress.task("audit", new.len(), "photo");
+    let mut problems = Vec::new();
+    for chunk in new.chunks(512) {
+        super::stop::check()?;
+        let paths: Vec<PathBuf> = chunk.iter().map(|&i| dataset.path(i)).collect();
+        problems.extend(decode::check_all(&paths));
+        task.advance(chunk.len());
+    }
+    task.finish();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let mut lines: Vec<String> = problems.iter().take(LISTED).map(|(_, error)| format!("  {error}")).collect();
+    if problems.len() > LISTED {
+        lines.push(format!("  and {} more", problems.len() - LISTED));
+    }
+    Err(Error::input_help(
+        format!("{} cannot be used:\n{}", text::count(problems.len(), "photo"), lines.join("\n")),
+        "mend or remove them; `birdaug audit` lists every defect of the dataset",
+    ))
+}
+
+fn split_step(session: &mut Session<'_>, dataset: &Dataset) -> Result<Cut> {
+    let split = &session.recipe.split;
+    let options = CutOptions {
+        kind: match split.kind {
+            SplitKind::Full => CutKind::Full,
+            SplitKind::FewShot { shots } => CutKind::FewShot { shots },
+            SplitKind::LongTail { imbalance } => CutKind::LongTail { imbalance },
+        },
+        seed: split.seed,
+        test: match split.test {
+            TestImages::Test => TestPhotos::Test,
+            TestImages::UnusedTrain => TestPhotos::UnusedTrain,
+            TestImages::Both => TestPhotos::Both,
+        },
+    };
+    let cut = cut::cut(dataset, &options)?;
+    let leaks = cut::leaks(dataset, &cut);
+    if let Some(&(train, held_out)) = leaks.first() {
+        return Err(Error::input(format!(
+            "`{}` would be trained on and is also `{}` of valid or test",
+            dataset.photos[train].path, dataset.photos[held_out].path
+        )));
+    }
+    Ok(cut)
+}
+
+fn check_balance(recipe: &Recipe, counts: &[(&str, usize)]) -> Result<()> {
+    for name in recipe.balance.species.keys() {
+        if !counts.iter().any(|(species, _)| species == name) {
+            let near = text::nearest(name, counts.iter().map(|&(species, _)| species));
+            let help = near.map_or("`[balance.species]` takes the dataset's folder names".to_string(), |near| {
+                format!("did you mean `{near}`?")
+            });
+            let line = recipe.lines.get(&format!("balance.species.{name}"));
+            let place = line.map_or(String::new(), |line| format!("{}:{line}: ", recipe.path.display()));
+            return Err(Error::input_help(format!("{place}the dataset has no species `{name}`"), help));
+        }
+    }
+    Ok(())
+}
