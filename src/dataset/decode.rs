@@ -108,17 +108,27 @@ pub fn fit(image: &RgbImage, width: u32, height: u32) -> RgbImage {
     let (a, b) = (u64::from(w) * u64::from(height), u64::from(h) * u64::from(width));
     let (crop_w, crop_h) =
         if a > b { (((b / u64::from(height)) as u32).max(1), h) } else { (w, ((a / u64::from(width)) as u32).max(1)) };
-    let (left, top) = ((w - crop_w) / 2, (h - crop_h) / 2);
+    resize(image, ((w - crop_w) / 2, (h - crop_h) / 2), (crop_w, crop_h), (width, height))
+}
+
+/// The whole of `image` resized to `width` x `height`, whatever its aspect; the filter is that of [`fit`].
+pub fn stretch(image: &RgbImage, width: u32, height: u32) -> RgbImage {
+    resize(image, (0, 0), image.dimensions(), (width, height))
+}
+
+/// The part of `image` that begins at `from` and has the size `part`, resized to the size `to`.
+fn resize(image: &RgbImage, from: (u32, u32), part: (u32, u32), to: (u32, u32)) -> RgbImage {
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom)).crop(
-        f64::from(left),
-        f64::from(top),
-        f64::from(crop_w),
-        f64::from(crop_h),
+        f64::from(from.0),
+        f64::from(from.1),
+        f64::from(part.0),
+        f64::from(part.1),
     );
-    let source = ImageRef::new(w, h, image.as_raw(), PixelType::U8x3).expect("an RgbImage's buffer fits its size");
-    let mut out = Image::new(width, height, PixelType::U8x3);
-    Resizer::new().resize(&source, &mut out, &options).expect("the crop lies inside the image");
-    RgbImage::from_raw(width, height, out.into_vec()).expect("the resized buffer fits its size")
+    let source = ImageRef::new(image.width(), image.height(), image.as_raw(), PixelType::U8x3)
+        .expect("an RgbImage's buffer fits its size");
+    let mut out = Image::new(to.0, to.1, PixelType::U8x3);
+    Resizer::new().resize(&source, &mut out, &options).expect("the part lies inside the image");
+    RgbImage::from_raw(to.0, to.1, out.into_vec()).expect("the resized buffer fits its size")
 }
 
 /// Decodes every file, on all threads; the problems in the order of `paths`. What was found for a file holds as long

@@ -1,5 +1,7 @@
 //! Images on disk: scan, decode, encode, cut, audit, and the drawn sample. Knows nothing of recipes, keys or tensors.
 
+pub mod alike;
+pub mod audit;
 pub mod cut;
 pub mod decode;
 pub mod digest;

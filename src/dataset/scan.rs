@@ -134,7 +134,10 @@ pub fn scan(options: &ScanOptions, index: &mut StatIndex) -> Result<Dataset> {
     if let Some((path, source)) = listing.folders.iter_mut().find_map(|f| f.broken.pop()) {
         return Err(source).doing("read", options.root.join(path));
     }
-    let (digests, hashed) = hash(options, &listing.folders, index)?;
+    let Hashed { digests, unreadable, read } = hash(options, &listing.folders, index)?;
+    if let Some((_, error)) = unreadable.into_iter().next() {
+        return Err(error);
+    }
 
     let names: BTreeSet<&str> = listing.folders.iter().map(|f| options.species_of(&f.name)).collect();
     let species: Vec<String> = names.iter().map(|name| name.to_string()).collect();
@@ -150,7 +153,7 @@ pub fn scan(options: &ScanOptions, index: &mut StatIndex) -> Result<Dataset> {
             split: folder.split,
             species,
             path: format!("{}/{name}", folder.path),
-            digest,
+            digest: digest.expect("no file was unreadable"),
             bytes: stat.size,
         }));
     }
@@ -162,15 +165,21 @@ pub fn scan(options: &ScanOptions, index: &mut StatIndex) -> Result<Dataset> {
             (a.split, a.species).cmp(&(b.split, b.species)).then_with(names).then_with(|| a.path.cmp(&b.path))
         });
     }
-    Ok(Dataset { root: options.root.clone(), species, photos, skipped: listing.skipped, hashed })
+    Ok(Dataset { root: options.root.clone(), species, photos, skipped: listing.skipped, hashed: read })
 }
 
-/// The digests of all files of all folders in their order, and how many files had to be read.
-pub(super) fn hash(
-    options: &ScanOptions,
-    folders: &[Folder],
-    index: &mut StatIndex,
-) -> Result<(Vec<Vec<Digest>>, usize)> {
+/// What [`hash`] found.
+pub(super) struct Hashed {
+    /// By folder and file; `None` where the file could not be read.
+    pub digests: Vec<Vec<Option<Digest>>>,
+    /// Paths relative to the root, in the order of the folders and files.
+    pub unreadable: Vec<(String, Error)>,
+    /// Number of files whose bytes were read.
+    pub read: usize,
+}
+
+/// The digests of all files of all folders; `index` is asked first, and updated. Fails without a root.
+pub(super) fn hash(options: &ScanOptions, folders: &[Folder], index: &mut StatIndex) -> Result<Hashed> {
     let root = stat_index::folder_key(&options.root)?;
     let key = |folder: &Folder| format!("{root}/{}", folder.path);
     let known: Vec<Vec<Option<Digest>>> = folders
@@ -185,44 +194,48 @@ pub(super) fn hash(
         .filter(|&(f, n)| known[f][n].is_none())
         .collect();
     let now = stat_index::now();
-    let read: Vec<(Digest, Stat)> = missing
+    let read: Vec<Result<(Digest, Stat)>> = missing
         .par_iter()
         .map_init(Vec::new, |buffer, &(f, n)| {
             let (name, _) = &folders[f].files[n];
             digest::of_file_with(&options.root.join(&folders[f].path).join(name), buffer)
         })
-        .collect::<Result<_>>()?;
-    let hashed = read.len();
-    let mut fresh: HashMap<(usize, usize), (Digest, Stat)> = missing.into_iter().zip(read).collect();
+        .collect();
+    let mut out = Hashed { digests: Vec::with_capacity(folders.len()), unreadable: Vec::new(), read: read.len() };
+    let mut fresh = HashMap::new();
+    for (place, read) in missing.into_iter().zip(read) {
+        match read {
+            Ok(read) => {
+                fresh.insert(place, read);
+            }
+            Err(error) => {
+                let (f, n) = place;
+                out.unreadable.push((format!("{}/{}", folders[f].path, folders[f].files[n].0), error));
+            }
+        }
+    }
 
-    let mut out = Vec::with_capacity(folders.len());
     let mut seen = BTreeSet::new();
     for (f, (folder, known)) in folders.iter().zip(known).enumerate() {
         let key = key(folder);
         if known.iter().all(Option::is_some) && index.folder(&key).len() == known.len() {
-            out.push(known.into_iter().flatten().collect());
+            out.digests.push(known);
             seen.insert(key);
             continue;
         }
-        let entries: Vec<Entry> = folder
-            .files
-            .iter()
-            .zip(known)
-            .enumerate()
-            .map(|(n, ((name, stat), known))| {
-                let (digest, stat) = match known {
-                    Some(digest) => (digest, *stat),
-                    None => fresh.remove(&(f, n)).expect("every file without a known digest was read"),
-                };
-                Entry { name: name.clone(), stat, digest }
-            })
-            .collect();
-        out.push(entries.iter().map(|entry| entry.digest).collect());
+        let mut digests = Vec::with_capacity(known.len());
+        let mut entries = Vec::with_capacity(known.len());
+        for (n, ((name, stat), known)) in folder.files.iter().zip(known).enumerate() {
+            let found = known.map(|digest| (digest, *stat)).or_else(|| fresh.remove(&(f, n)));
+            digests.push(found.map(|(digest, _)| digest));
+            entries.extend(found.map(|(digest, stat)| Entry { name: name.clone(), stat, digest }));
+        }
+        out.digests.push(digests);
         index.replace(key.clone(), entries, now);
         seen.insert(key);
     }
     index.prune(&root, |key| seen.contains(key));
-    Ok((out, hashed))
+    Ok(out)
 }
 
 /// Everything that is wrong with the species' names, in one error with the recipe text that mends it.
@@ -297,9 +310,9 @@ fn did_you_mean(near: Option<&str>) -> String {
 pub(super) struct Untrained {
     pub species: String,
     /// Splits in which it has images.
-    elsewhere: Vec<Split>,
+    pub elsewhere: Vec<Split>,
     /// Its folder in train, relative to the root, if there is one.
-    folder: Option<String>,
+    pub folder: Option<String>,
     /// A species of train with nearly the same name.
     pub twin: Option<String>,
 }
@@ -335,7 +348,8 @@ pub(super) fn missing_from_train(options: &ScanOptions, listing: &Listing) -> Ve
         }
     }
     let has = |folders: &[&Folder], split| folders.iter().any(|f| f.split == split && !f.files.is_empty());
-    // A folder with files that cannot be looked at is not empty; it is reported as unreadable.
+    // A folder that cannot be looked into is not empty; it is reported as unreadable.
+    all.retain(|_, folders| folders.iter().any(|f| f.broken.is_empty() || !f.files.is_empty()));
     let trained = |folders: &[&Folder]| {
         folders.iter().any(|f| f.split == Split::Train && !(f.files.is_empty() && f.broken.is_empty()))
     };
