@@ -112,6 +112,7 @@ impl Solid {
     }
 
     /// Signed distance, a lower bound near the surface; ellipsoids after Quilez's bound.
+    #[inline]
     pub fn distance(&self, point: V) -> f64 {
         let p = self.frame.local(point);
         match self.shape {

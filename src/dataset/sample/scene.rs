@@ -33,13 +33,13 @@ pub fn paint(species: &'static Species, seed: u64, index: u64, size: usize) -> V
         for column in 0..size {
             let (x, y) = (frame(column as f64), -frame(row as f64));
             let (bird, cover) = layer.pixels[row * size + column];
-            let mut colour = setting.behind(x, y, &light) * day;
-            colour = colour * (1.0 - cover) + bird;
+            let back = setting.behind(x, y, &light) * day;
+            let mut colour = back * (1.0 - cover) + bird;
             if let Some(wet) = setting.wet(x, y) {
                 let ripple = setting.backdrop.ripple(x, y);
                 let mirrored = 2.0 * setting.line - y + 0.03 * ripple;
                 let (image, share) = behind(x + 0.02 * ripple, mirrored);
-                let mut surface = setting.far(x, y) * day * (1.0 - 0.55 * share) + image * 0.45;
+                let mut surface = back * (1.0 - 0.55 * share) + image * 0.45;
                 // The bird's dark foot in the water, and a pale ring where it breaks the surface.
                 let (_, near) = behind(x, setting.line + 0.03);
                 let depth = setting.line - y;
@@ -267,7 +267,7 @@ impl Leaf {
 
 /// Leaves or reeds before the bird in some pictures, out of focus.
 fn front(species: &Species, placing: &Placing, source: &mut Source) -> Vec<Leaf> {
-    if !source.chance(0.35) {
+    if !source.chance(0.45) {
         return Vec::new();
     }
     let reedy = matches!(species.place, Place::Shallows | Place::Water);

@@ -235,12 +235,11 @@ impl<'a> Viewer<'a> {
         let part = self.bird.skins[skin].part;
         let normal = self.normal(point, touching);
         let light = self.light;
-        let open = (self.distance(point + normal * 0.10, self.shady) / 0.10).clamp(0.0, 1.0);
-        let open = 0.35 + 0.65 * open;
+        let open = 0.35 + 0.65 * self.open(point, normal);
         let facing = normal.dot(light.sun);
         // Feathers scatter: light wraps a little round the edge.
         let wrapped = ((facing + 0.18) / 1.18).max(0.0);
-        let shadow = if wrapped > 0.0 { self.shadow(point + normal * 0.02, self.shady) } else { 0.0 };
+        let shadow = if wrapped > 0.0 { self.shadow(point + normal * 0.02) } else { 0.0 };
         let above = 0.5 + 0.5 * normal.1;
         let ambient = light.ground.mix(light.sky, above) * open;
         let rim = step(0.55, 0.0, normal.2) * 0.10;
@@ -264,11 +263,28 @@ impl<'a> Viewer<'a> {
         Hit { skin, colour }
     }
 
+    /// How open the surface lies to the sky, 0 in a fold to 1.
+    fn open(&self, point: V, normal: V) -> f64 {
+        const REACH: f64 = 0.10;
+        let (solids, tip) = (&self.bird.solids, point + normal * REACH);
+        let close = self.shady.filter(|&i| (solids[i].middle - tip).length() < solids[i].reach + REACH).collect();
+        (self.distance(tip, close) / REACH).clamp(0.0, 1.0)
+    }
+
     /// Share of the sun that reaches a point, with a soft edge.
-    fn shadow(&self, point: V, solids: Solids) -> f64 {
+    fn shadow(&self, point: V) -> f64 {
+        let (solids, sun) = (&self.bird.solids, self.light.sun);
+        let between = self.shady.filter(|&i| {
+            let away = solids[i].middle - point;
+            let along = away.dot(sun);
+            // Where the half-shadow, which widens with the way, could touch it.
+            let reach = solids[i].reach + 0.02 + 0.1 * along.max(0.0);
+            along > -reach && away.dot(away) - along * along < reach * reach
+        });
+        let between = between.collect();
         let (mut t, mut open) = (0.03, 1.0f64);
         for _ in 0..7 {
-            let d = self.distance(point + self.light.sun * t, solids);
+            let d = self.distance(point + sun * t, between);
             open = open.min(0.5 + 5.0 * d / t);
             t += d.max(0.05);
             if open <= 0.0 || t > 1.4 {
