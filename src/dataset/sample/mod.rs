@@ -2,8 +2,8 @@
 //! nothing of recipes.
 //!
 //! Every picture depends on its species, seed and index alone, and only on arithmetic that is the same on every
-//! machine: a species' later pictures never change its earlier ones. The files' bytes are the JPEG encoder's: they are
-//! the same everywhere if it is built without its `simd` feature, whose AVX2 transform rounds unlike its plain one.
+//! machine: a species' later pictures never change its earlier ones. The files' bytes are too, as the
+//! JPEG encoder is built without its `simd` feature, whose AVX2 transform rounds unlike its plain one.
 
 mod anatomy;
 mod backdrop;
