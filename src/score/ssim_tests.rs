@@ -128,3 +128,17 @@ fn ssim_speed() {
         println!("320 pairs of {side}x{side}: {times:?} us");
     }
 }
+
+/// Prints the SSIM of the first images of a folder of PNGs, pair by pair, to be compared with scikit-image's by
+/// `tests/golden/ssim_photos.py`.
+#[test]
+#[ignore = "needs a folder of PNGs in BIRDAUG_PHOTOS"]
+fn ssim_of_photos() {
+    let folder = std::env::var("BIRDAUG_PHOTOS").unwrap();
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let images: Vec<RgbImage> = paths.iter().map(|path| image::open(path).unwrap().to_rgb8()).collect();
+    for pair in images.windows(2) {
+        println!("ssim {}", ssim(&pair[0], &pair[1]).unwrap());
+    }
+}
