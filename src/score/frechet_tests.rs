@@ -81,3 +81,22 @@ fn sets_that_have_no_distance_are_refused() {
         "features of 4 and of 5 numbers cannot be compared\n  help: compute both sets' features by the same network"
     );
 }
+
+/// Prints times, checks nothing: `cargo test --release frechet_speed -- --ignored --nocapture`
+#[test]
+#[ignore = "prints timings, checks nothing"]
+fn frechet_speed() {
+    let dims = 2048;
+    for rows in [200, 1000, 2600] {
+        let set = |label: &str| {
+            Features::new(dims, crate::nn::noise::Stream::new(b"speed", label).normals(rows * dims)).unwrap()
+        };
+        let (a, b) = (set("a"), set("b"));
+        let start = std::time::Instant::now();
+        let (a, b) = (Moments::of(&a).unwrap(), Moments::of(&b).unwrap());
+        let moments = start.elapsed();
+        let start = std::time::Instant::now();
+        let found = frechet(&a, &b).unwrap();
+        println!("{rows} x {dims}: moments {moments:?}, distance {:?} = {found}", start.elapsed());
+    }
+}
