@@ -15,8 +15,8 @@ pub fn run(options: &Build, global: &Global) -> Result<()> {
         None => Step::Report,
         Some(name) => Step::from_name(name).ok_or_else(|| unknown_step(name))?,
     };
-    let recipe = recipe::load(&options.recipe)?;
-    recipe::refuse_unbuilt(&recipe, terminal::colour(global.color))?;
+    let recipe = recipe::load_in(&options.recipe, terminal::colour(global.color))?;
+    recipe::refuse_unbuilt_in(&recipe, terminal::colour(global.color))?;
     let progress = Progress::new(global.quiet);
     for warning in recipe::warnings(&recipe) {
         progress.warn(&warning);

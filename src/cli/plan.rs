@@ -13,7 +13,7 @@ use crate::text;
 
 /// Shows what a build would do.
 pub fn run(options: &Plan, global: &Global) -> Result<()> {
-    let recipe = recipe::load(&options.recipe)?;
+    let recipe = recipe::load_in(&options.recipe, terminal::colour(global.color))?;
     let progress = Progress::new(global.quiet || options.json);
     let mut unbuilt = Vec::new();
     for problem in recipe::not_built_yet(&recipe) {

@@ -10,8 +10,8 @@ use crate::store::Store;
 
 /// Writes the report again; refuses where images or trainings would have to be made for it.
 pub fn run(options: &Report, global: &Global) -> Result<()> {
-    let recipe = recipe::load(&options.recipe)?;
-    recipe::refuse_unbuilt(&recipe, terminal::colour(global.color))?;
+    let recipe = recipe::load_in(&options.recipe, terminal::colour(global.color))?;
+    recipe::refuse_unbuilt_in(&recipe, terminal::colour(global.color))?;
     let store = Store::open(&global.cache)?;
     let quiet = Progress::new(true);
     let planned = run::plan(&recipe, &store, &quiet)?;

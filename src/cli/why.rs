@@ -12,7 +12,7 @@ use crate::store::Store;
 
 /// Names, for each stale step, every reason.
 pub fn run(options: &Why, global: &Global) -> Result<()> {
-    let recipe = recipe::load(&options.recipe)?;
+    let recipe = recipe::load_in(&options.recipe, terminal::colour(global.color))?;
     let store = Store::open(&global.cache)?;
     let walked = run::plan(&recipe, &store, &Progress::new(true))?;
     let steps = Step::ALL.map(|step| (step, walked.ledger.state(step)));

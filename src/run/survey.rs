@@ -311,7 +311,7 @@ fn check_balance(recipe: &Recipe, counts: &[(&str, usize)]) -> Result<()> {
             let help = near.map_or("`[balance.species]` takes the dataset's folder names".to_string(), |near| {
                 format!("did you mean `{near}`?")
             });
-            let line = recipe.lines.get(&format!("balance.species.{name}"));
+            let line = recipe.line(&["balance", "species", name]);
             let place = line.map_or(String::new(), |line| format!("{}:{line}: ", recipe.path.display()));
             return Err(Error::input_help(format!("{place}the dataset has no species `{name}`"), help));
         }
