@@ -22,6 +22,7 @@ const DEVIATION: [f64; 3] = [0.229, 0.224, 0.225];
 const AHEAD: usize = 3;
 
 /// Square views of photos, bytes in `[batch, size, size, 3]`, and their classes.
+#[derive(PartialEq)]
 pub struct Batch {
     size: usize,
     pixels: Vec<u8>,

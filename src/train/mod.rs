@@ -11,6 +11,8 @@ mod order;
 mod photos;
 mod predict;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
 pub use augment::{Augment, Rect, center, resize};
 pub use fit::{Config, Fitted, HistoryRow, fit};

@@ -57,6 +57,11 @@ impl<P: Photos> Kept<P> {
         Kept { photos, shorter, budget, used: AtomicU64::new(0), slots }
     }
 
+    /// The photos as they were given.
+    pub fn inner(&self) -> &P {
+        &self.photos
+    }
+
     fn shrunk(&self, i: usize) -> Result<RgbImage> {
         let photo = self.photos.load(i)?;
         let (width, height) = photo.dimensions();
