@@ -9,6 +9,7 @@ use super::unet::{Config, UNet};
 use super::{Generator, Request, SampleOptions, square};
 use crate::error::{Error, Result};
 use crate::nn::TensorContext;
+use crate::nn::heap;
 use crate::nn::params::Parameters;
 use crate::nn::weights::{self, Named};
 
@@ -52,6 +53,7 @@ impl Ddpm {
     /// [`Error::Usage`] for values out of range, [`Error::Input`] where the weights are not of this config.
     pub fn new(config: &Config, weights: &[u8], options: SampleOptions, device: Device) -> Result<Ddpm> {
         options.check()?;
+        heap::keep_freed();
         let what = "the fitted generator";
         let net = UNet::new(config)?;
         let schedule = schedule();

@@ -13,6 +13,7 @@ use crate::nn::TensorContext;
 use crate::nn::adamw::{self, AdamW};
 use crate::nn::device::Precision;
 use crate::nn::ema::Ema;
+use crate::nn::heap;
 use crate::nn::supervise::Supervisor;
 use crate::nn::weights::{self, Named};
 
@@ -55,6 +56,7 @@ pub fn fit(
     supervisor: &mut dyn Supervisor,
 ) -> Result<Vec<u8>> {
     check(config, options, images, classes)?;
+    heap::keep_freed();
     let net = UNet::new(config)?;
     let pixels = stack(images, config.size, images.len())?;
     let pixels = pixels.f_to_device(options.device).doing("move the training images to the device")?;
@@ -195,7 +197,7 @@ impl State {
             return Ok(value);
         }
         loss.f_backward()?;
-        let gradient = working.f_grad()?.f_to_kind(Kind::Float)?;
+        let gradient = working.f_grad()?;
         tch::no_grad(|| {
             self.optimiser.step(&mut self.parameters, &gradient, rate)?;
             self.ema.update(&self.parameters, self.optimiser.steps)

@@ -1,7 +1,10 @@
 //! AdamW (Loshchilov and Hutter 2019, algorithm 2) over one flat parameter buffer, with gradient clipping. Its state can be
 //! saved and put back bit for bit, which tch's own optimisers cannot.
 
-use tch::{TchError, Tensor};
+use tch::{Device, TchError, Tensor};
+
+/// On a CPU the buffers are worked through in pieces that stay in its caches; a step is bound by memory otherwise.
+const CPU_PIECE: i64 = 1 << 16;
 
 /// Constants of the method.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,23 +41,43 @@ impl AdamW {
         AdamW { options, mean: parameters.zeros_like(), square: parameters.zeros_like(), steps: 0 }
     }
 
-    /// One step down `gradient` (fp32, as flat as the parameters); returns the gradient's norm before clipping.
+    /// One step down `gradient` (as flat as the parameters, any float kind); returns the gradient's norm before clipping.
     pub fn step(&mut self, parameters: &mut Tensor, gradient: &Tensor, rate: f64) -> Result<f64, TchError> {
-        let Options { beta1, beta2, eps, weight_decay, clip } = self.options;
         self.steps += 1;
-        let norm = gradient.f_norm()?.f_double_value(&[])?;
-        let scale = if norm > clip { clip / norm } else { 1.0 };
-        // The scale enters the moments' weights, so that the gradient itself is read and never rewritten.
-        let _ = self.mean.f_mul_scalar_(beta1)?.f_add_(&gradient.f_mul_scalar((1.0 - beta1) * scale)?)?;
-        let squared = gradient.f_square()?.f_mul_scalar_((1.0 - beta2) * scale * scale)?;
-        let _ = self.square.f_mul_scalar_(beta2)?.f_add_(&squared)?;
+        let norm = gradient.f_norm_scalaropt_dtype(2.0, parameters.kind())?.f_double_value(&[])?;
+        let scale = if norm > self.options.clip { self.options.clip / norm } else { 1.0 };
+        let length = parameters.numel() as i64;
+        let piece = if parameters.device() == Device::Cpu { CPU_PIECE } else { length };
+        let mut start = 0;
+        while start < length {
+            let here = |whole: &Tensor| whole.f_narrow(0, start, piece.min(length - start));
+            let gradient = here(gradient)?.f_to_kind(parameters.kind())?.f_mul_scalar(scale)?;
+            self.piece(&mut here(parameters)?, &gradient, &mut here(&self.mean)?, &mut here(&self.square)?, rate)?;
+            start += piece;
+        }
+        Ok(norm)
+    }
+
+    /// Algorithm 2's lines 6 to 12 for one piece of every buffer.
+    fn piece(
+        &self,
+        p: &mut Tensor,
+        g: &Tensor,
+        mean: &mut Tensor,
+        square: &mut Tensor,
+        rate: f64,
+    ) -> Result<(), TchError> {
+        let Options { beta1, beta2, eps, weight_decay, .. } = self.options;
         let correct1 = 1.0 - beta1.powi(self.steps as i32);
         let correct2 = 1.0 - beta2.powi(self.steps as i32);
-        let mut denominator = self.square.f_sqrt()?;
+        let _ = mean.f_lerp_(g, 1.0 - beta1)?;
+        let root = g.f_mul_scalar((1.0 - beta2).sqrt())?;
+        let _ = square.f_mul_scalar_(beta2)?.f_addcmul_(&root, &root)?;
+        let mut denominator = square.f_sqrt()?;
         let denominator = denominator.f_mul_scalar_(1.0 / correct2.sqrt())?.f_add_scalar_(eps)?;
-        let update = self.mean.f_div(&denominator)?.f_mul_scalar_(rate / correct1)?;
-        let _ = parameters.f_mul_scalar_(1.0 - rate * weight_decay)?.f_sub_(&update)?;
-        Ok(norm)
+        let update = mean.f_div(&denominator)?.f_mul_scalar_(rate / correct1)?;
+        let _ = p.f_mul_scalar_(1.0 - rate * weight_decay)?.f_sub_(&update)?;
+        Ok(())
     }
 }
 
@@ -91,6 +114,17 @@ mod tests {
         for (ours, theirs) in walk(options, &gradients).iter().zip(expected) {
             assert!((ours - theirs).abs() < 1e-6, "{ours} {theirs}");
         }
+    }
+
+    #[test]
+    fn a_long_buffer_is_worked_through_to_its_end() {
+        let ones = |n: i64| Tensor::ones([n], (Kind::Float, Device::Cpu));
+        let mut parameters = ones(CPU_PIECE + 5);
+        let mut adam = AdamW::new(&parameters, Options { clip: 1e9, ..Options::default() });
+        let norm = adam.step(&mut parameters, &ones(CPU_PIECE + 5), 0.1).unwrap();
+        assert!((norm - ((CPU_PIECE + 5) as f64).sqrt()).abs() < 1e-2, "{norm}");
+        assert_eq!(parameters, ones(CPU_PIECE + 5) * parameters.double_value(&[0]));
+        assert!((parameters.double_value(&[0]) - 0.899).abs() < 1e-6);
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod adamw;
 pub mod blocks;
 pub mod device;
 pub mod ema;
+pub mod heap;
 pub mod noise;
 pub mod params;
 pub mod resnet;
