@@ -53,6 +53,10 @@ pub enum Color {
 pub enum Command {
     /// Write a small drawn bird dataset in Kaggle's layout, so that everything can be tried offline
     Sample(Sample),
+    /// Look at a dataset and write a commented recipe for it
+    Init(Init),
+    /// Find a dataset's defects: unreadable or odd files, mismatched names, duplicates across splits
+    Audit(Audit),
     /// Say what a build would do and why, and what is in the cache
     Plan(Plan),
     /// Make what is missing, write the augmented tree, compare classifiers, report
@@ -82,6 +86,26 @@ pub struct Sample {
     /// Side of the images in pixels
     #[arg(long, default_value_t = 224, value_parser = clap::value_parser!(u32).range(16..=2048))]
     pub size: u32,
+}
+
+/// `birdaug init`.
+#[derive(Debug, clap::Args)]
+pub struct Init {
+    /// The dataset's folder, with train/, valid/ and test/
+    pub dataset: PathBuf,
+    /// The recipe to write [default: recipes/NAME.toml]
+    #[arg(short, long, value_name = "RECIPE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `birdaug audit`.
+#[derive(Debug, clap::Args)]
+pub struct Audit {
+    /// The dataset's folder, with train/, valid/ and test/
+    pub dataset: PathBuf,
+    /// One JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `birdaug plan`.

@@ -1,10 +1,12 @@
 //! What was typed: parsed here, carried out by one small file a command. Only this module and the progress print.
 
 mod args;
+mod audit;
 mod build;
 mod cache;
 mod completions;
 mod doctor;
+mod init;
 mod metrics;
 mod plan;
 mod report;
@@ -53,6 +55,8 @@ fn run(args: &Args) -> Result<()> {
     }
     match &args.command {
         Command::Sample(options) => sample::run(options, global),
+        Command::Init(options) => init::run(options, global),
+        Command::Audit(options) => audit::run(options, global),
         Command::Plan(options) => plan::run(options, global),
         Command::Build(options) => build::run(options, global),
         Command::Why(options) => why::run(options, global),

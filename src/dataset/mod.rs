@@ -13,4 +13,4 @@ pub mod sample;
 pub mod scan;
 pub mod stat_index;
 
-pub use scan::{Dataset, Photo, ScanOptions, Split, SplitFolders, scan};
+pub use scan::{Dataset, Photo, ScanOptions, Split, SplitFolders, misspelt, scan};

@@ -338,6 +338,17 @@ impl Untrained {
     }
 }
 
+/// Species of valid or test that train spells a little differently: the name as found, and train's. What a recipe's
+/// `rename` should hold.
+///
+/// # Errors
+/// As [`scan`], where the folders cannot be listed.
+pub fn misspelt(options: &ScanOptions) -> Result<Vec<(String, String)>> {
+    let listing = listing::list(options)?;
+    let untrained = missing_from_train(options, &listing);
+    Ok(untrained.into_iter().filter_map(|one| Some((one.species, one.twin?))).collect())
+}
+
 /// The species, excluded ones aside, of which train has no image.
 pub(super) fn missing_from_train(options: &ScanOptions, listing: &Listing) -> Vec<Untrained> {
     let mut all: BTreeMap<&str, Vec<&Folder>> = BTreeMap::new();

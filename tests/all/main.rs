@@ -1,3 +1,9 @@
 //! Everything that is tested from outside the library, in one binary: tests assert all that the user sees.
 
+mod build;
+mod incremental;
+mod inputs;
 mod layers;
+mod place;
+mod shipped;
+mod survive;

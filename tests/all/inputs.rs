@@ -1,0 +1,172 @@
+//! Bad and odd input: each message names the file and what to do; odd but whole images work.
+
+use std::fs;
+
+use image::{DynamicImage, ImageBuffer, Luma, Rgb, RgbImage};
+
+use super::place::{Place, RECIPE};
+
+/// The file name of a train photo of the first species.
+fn a_photo(place: &Place) -> (String, std::path::PathBuf) {
+    let mut names: Vec<_> = fs::read_dir(place.path("birds/train")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    let species = names[0].to_string_lossy().into_owned();
+    let folder = place.path("birds/train").join(&species);
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    (species, files[0].clone())
+}
+
+#[test]
+fn a_missing_dataset_is_named_before_any_work() {
+    let place = Place::empty();
+    place.recipe(RECIPE);
+    let said = place.run(&["build", "recipes/tiny.toml"]).exits(1);
+    assert!(said.stderr.starts_with("error: ") && said.stderr.contains("`birds`"), "{}", said.stderr);
+    assert!(said.stderr.contains("help: "), "{}", said.stderr);
+}
+
+#[test]
+fn a_dataset_without_species_is_refused() {
+    let place = Place::empty();
+    place.recipe(RECIPE);
+    fs::create_dir_all(place.path("birds/train")).unwrap();
+    let said = place.run(&["plan", "recipes/tiny.toml"]).exits(1);
+    assert!(said.stderr.contains("birds/train"), "{}", said.stderr);
+}
+
+#[test]
+fn an_empty_species_is_named_with_the_recipe_text_that_leaves_it_out() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("birds/train/GHOST OWL")).unwrap();
+    let said = place.run(&["plan", "recipes/tiny.toml"]).exits(1);
+    assert!(said.stderr.contains("GHOST OWL"), "{}", said.stderr);
+    assert!(said.stderr.contains("exclude = [\"GHOST OWL\"]"), "{}", said.stderr);
+}
+
+#[test]
+fn truncated_photos_are_all_named_before_any_work() {
+    let place = Place::new();
+    let (species, photo) = a_photo(&place);
+    let bytes = fs::read(&photo).unwrap();
+    fs::write(&photo, &bytes[..bytes.len() / 2]).unwrap();
+    let second = photo.with_file_name("zero.jpg");
+    fs::write(&second, b"").unwrap();
+    let said = place.run(&["build", "recipes/tiny.toml"]).exits(1);
+    let name = photo.file_name().unwrap().to_string_lossy().into_owned();
+    assert!(said.stderr.contains("2 photos cannot be used"), "{}", said.stderr);
+    assert!(said.stderr.contains(&format!("birds/train/{species}/{name}")), "{}", said.stderr);
+    assert!(said.stderr.contains(&format!("birds/train/{species}/zero.jpg")), "{}", said.stderr);
+    assert!(said.stderr.contains("help: mend or remove them; `birdaug audit`"), "{}", said.stderr);
+    assert!(!said.stderr.contains("real seed 0"), "{}", said.stderr);
+}
+
+#[test]
+fn odd_but_whole_images_are_used() {
+    let place = Place::new();
+    let (_, photo) = a_photo(&place);
+    let at = |name: &str| photo.with_file_name(name);
+    let colour: RgbImage = ImageBuffer::from_fn(60, 40, |x, y| Rgb([x as u8 * 4, y as u8 * 6, 90]));
+    let png = at("png.png");
+    colour.save(&png).unwrap();
+    fs::rename(&png, at("really-a-png.jpg")).unwrap();
+    let grey: ImageBuffer<Luma<u8>, Vec<u8>> = ImageBuffer::from_fn(50, 50, |x, y| Luma([(x * y) as u8]));
+    grey.save(at("grey.jpg")).unwrap();
+    let deep: ImageBuffer<Rgb<u16>, Vec<u16>> =
+        ImageBuffer::from_fn(50, 50, |x, y| Rgb([x as u16 * 900, y as u16 * 900, 7]));
+    DynamicImage::ImageRgb16(deep).save(at("deep.png")).unwrap();
+    RgbImage::from_pixel(1, 1, Rgb([9, 8, 7])).save(at("one.png")).unwrap();
+    ImageBuffer::from_fn(4000, 3000, |x, y| Rgb([(x / 20) as u8, (y / 20) as u8, 0])).save(at("large.jpg")).unwrap();
+    let cmyk: Vec<u8> = (0..40 * 40).flat_map(|i| [i as u8, (i / 7) as u8, 90, 20]).collect();
+    let encoder = jpeg_encoder::Encoder::new_file(at("cmyk.jpg"), 90).unwrap();
+    encoder.encode(&cmyk, 40, 40, jpeg_encoder::ColorType::Cmyk).unwrap();
+    place.build();
+    let tree = place.files("out/tiny");
+    for name in ["really-a-png.jpg", "grey.jpg", "deep.png", "one.png", "large.jpg", "cmyk.jpg"] {
+        let path = tree.keys().find(|path| path.ends_with(&format!("/{name}"))).unwrap_or_else(|| panic!("{name}"));
+        assert_eq!(tree[path], fs::read(at(name)).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn a_photo_that_is_in_test_too_is_left_out_of_train_and_it_is_said() {
+    let place = Place::new();
+    let (species, photo) = a_photo(&place);
+    fs::copy(&photo, place.path(&format!("birds/test/{species}/copy.jpg"))).unwrap();
+    let said = place.build();
+    assert!(said.stderr.contains("note: 1 photo of train left out, byte for byte the same"), "{}", said.stderr);
+    let name = photo.file_name().unwrap().to_string_lossy().into_owned();
+    assert!(!place.files("out/tiny").contains_key(&format!("train/{species}/{name}")));
+}
+
+#[test]
+fn an_unknown_species_in_the_balance_is_named_with_its_line_and_the_nearest_name() {
+    let place = Place::new();
+    let (species, _) = a_photo(&place);
+    let typo = species.replacen(' ', "", 1);
+    place.recipe_with("[balance.species]", &format!("[balance.species]\n\"{typo}\" = 3"));
+    let said = place.run(&["plan", "recipes/tiny.toml"]).exits(1);
+    assert!(
+        said.stderr.contains(&format!("recipes/tiny.toml:8: the dataset has no species `{typo}`")),
+        "{}",
+        said.stderr
+    );
+    assert!(said.stderr.contains(&format!("did you mean `{species}`?")), "{}", said.stderr);
+}
+
+#[test]
+fn every_problem_of_a_recipe_is_shown_at_once_with_status_2() {
+    let place = Place::new();
+    place.recipe(
+        &RECIPE.replace("guidance = 1.5", "guidence = 1.5").replace("batch = 4\nprecision", "batch = 0\nprecision"),
+    );
+    let said = place.run(&["build", "recipes/tiny.toml"]).exits(2);
+    assert!(said.stderr.contains("guidence") && said.stderr.contains("guidance"), "{}", said.stderr);
+    assert!(said.stderr.contains("recipes/tiny.toml:17:1"), "{}", said.stderr);
+    assert!(said.stderr.contains("recipes/tiny.toml:18:9"), "{}", said.stderr);
+}
+
+#[test]
+fn what_is_not_built_yet_is_refused_plainly_by_build_and_planned_by_plan() {
+    let place = Place::new();
+    let text = RECIPE.replace("kind = \"ddpm\"", "kind = \"stable-diffusion\"\nmodel = \"models/sd15\"");
+    let text: String = text
+        .lines()
+        .filter(|line| !["width", "levels", "depth"].iter().any(|key| line.starts_with(key)))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let start = text.find("[generator.train]").unwrap();
+    let end = text.find("[filter]").unwrap();
+    place.recipe(&format!("{}{}", &text[..start], &text[end..]));
+    let said = place.run(&["build", "recipes/tiny.toml"]).exits(2);
+    assert!(said.stderr.contains("not built yet: the generator `stable-diffusion`"), "{}", said.stderr);
+    let plan = place.plan();
+    assert_eq!(plan["to_make"], 3);
+    assert_eq!(plan["not_built_yet"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_cache_of_another_format_is_refused() {
+    let place = Place::new();
+    place.write("cache/version", b"99\n");
+    let said = place.run(&["plan", "recipes/tiny.toml"]).exits(1);
+    assert!(said.stderr.contains("the cache `cache` has format version \"99\""), "{}", said.stderr);
+}
+
+#[test]
+fn an_unknown_device_is_a_mistake_on_the_command_line() {
+    let place = Place::new();
+    let said = place.run(&["build", "recipes/tiny.toml", "--device", "tpu"]).exits(2);
+    assert_eq!(said.stderr, "error: unknown device `tpu`; allowed: `auto`, `cpu`, `cuda`, `cuda:N`\n");
+}
+
+#[test]
+fn quiet_says_nothing_and_lines_go_to_standard_error() {
+    let place = Place::new();
+    let said = place.run(&["build", "recipes/tiny.toml", "--quiet"]).exits(0);
+    assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("", ""));
+    fs::remove_dir_all(place.path("cache")).unwrap();
+    let said = place.build();
+    assert!(said.stderr.contains("generator: 3 steps in "), "{}", said.stderr);
+    assert!(!said.stderr.contains('\r') && !said.stderr.contains('\x1b'), "{}", said.stderr);
+}
