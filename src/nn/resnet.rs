@@ -54,10 +54,11 @@ pub enum Stem {
 }
 
 impl Stem {
-    /// The stem for square inputs of `size` pixels. At 32 px torchvision's leaves one pixel to the last stage; up to 40 px
-    /// the pool is therefore left out, which then gives every stage the resolution that torchvision's gives at 64 to 80 px.
+    /// The stem for square inputs of `size` pixels: torchvision's from 32 px on. There its last stage sees one pixel, yet on
+    /// small sets of bird photos a fit of the same steps named as many test photos rightly with it as with the small stem, at a
+    /// third of the time. Below 32 px the second stage would already see less than four pixels a side.
     pub fn for_size(size: usize) -> Stem {
-        if size <= 40 { Stem::Small } else { Stem::ImageNet }
+        if size < 32 { Stem::Small } else { Stem::ImageNet }
     }
 }
 

@@ -13,6 +13,7 @@ use super::schedule::Schedule;
 use crate::error::{Error, Result};
 use crate::nn::TensorContext;
 use crate::nn::device::Precision;
+use crate::nn::heap;
 use crate::nn::resnet::{self, Arch, Mode, ResNet, Stem};
 use crate::nn::sgd::{self, Sgd};
 use crate::nn::supervise::Supervisor;
@@ -106,6 +107,7 @@ pub struct HistoryRow {
 /// after the supervisor has kept the state; whatever a photo's loading returns.
 pub fn fit(config: &Config, train: &dyn Photos, valid: &dyn Photos, supervisor: &mut dyn Supervisor) -> Result<Fitted> {
     check(config, train, valid)?;
+    heap::keep_freed();
     let mut run = Run::new(config, train)?;
     let mut progress = match supervisor.saved() {
         Some(state) => checkpoint::restore(&state, &run.fingerprint, &run.variables, &mut run.sgd)?.unwrap_or_default(),
@@ -138,8 +140,8 @@ impl<'a> Run<'a> {
         if let Some(bytes) = config.weights {
             resnet::load(
                 &variables,
-                weights::from_bytes(bytes, "the starting weights")?,
-                "the starting weights",
+                weights::from_bytes(bytes, "the file of starting weights")?,
+                "the file of starting weights",
                 true,
             )?;
         }
