@@ -9,6 +9,7 @@ mod explain;
 mod fitting;
 mod gate;
 mod ledger;
+mod lock;
 mod make;
 mod model;
 mod photos;
@@ -133,5 +134,8 @@ fn steps(session: &mut Session<'_>, until: Step) -> Result<Said> {
     let found =
         results::Found { survey: &survey, selection: &selection, baseline: &baseline, figures: &figures, arms: &arms };
     let headline = results::report(session, &found, &notes)?;
+    if session.mode == Mode::Build && until == Step::Report {
+        lock::write(session, &survey, &selection)?;
+    }
     Ok((headline, notes))
 }

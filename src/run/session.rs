@@ -145,6 +145,11 @@ impl<'a> Session<'a> {
         store::write_atomically(&last_path(self.store, self.recipe), text.as_bytes())
     }
 
+    /// Every named piece of work of this walk with its key, by name.
+    pub fn slots(&self) -> &BTreeMap<String, String> {
+        &self.now
+    }
+
     /// The record that a slot had at the end of the last build.
     pub fn last_record(&self, slot: &str) -> Option<Record> {
         self.last.get(slot).and_then(|hex| Key::from_hex(hex)).and_then(|key| self.store.record(&key.0))

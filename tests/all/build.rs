@@ -31,6 +31,11 @@ fn two_builds_in_two_places_write_the_same_tree_and_results() {
     two.build();
     assert_eq!(one.files("out/tiny"), two.files("out/tiny"));
     assert_eq!(one.files("results/tiny"), two.files("results/tiny"));
+    assert_eq!(one.files("recipes"), two.files("recipes"));
+    let lock = String::from_utf8(one.files("recipes")["tiny.lock"].clone()).unwrap();
+    assert!(lock.contains("[models]") && lock.contains("\"generator\" = "), "{lock}");
+    // 0, 1 and 2 wanted, each with its candidates.
+    assert!(lock.matches(" keep\",").count() == 3, "{lock}");
 }
 
 #[test]
