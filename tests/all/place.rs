@@ -118,10 +118,12 @@ impl Place {
         fs::write(path, bytes).unwrap();
     }
 
-    /// The command, with nothing of the tester's environment.
+    /// The command, with nothing of the tester's environment. One thread each: tests run side by side, and threads of
+    /// several processes that wait for each other on few cores stand still.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_birdaug"));
         command.args(args).current_dir(self.dir.path()).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+        command.env("OMP_NUM_THREADS", "1").env("RAYON_NUM_THREADS", "1");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
