@@ -3,7 +3,7 @@
 CARGO ?= cargo
 BIRDAUG = target/release/birdaug
 
-.PHONY: all build libtorch demo test check
+.PHONY: all build libtorch demo birds24 test check
 
 all: build
 
@@ -16,6 +16,10 @@ build: libtorch
 demo: build
 	@test -e data/sample || $(BIRDAUG) sample data/sample
 	$(BIRDAUG) build recipes/demo.toml
+
+# Real photos, which are not part of the project.
+birds24: build
+	@if test -d ../shared/data/birds24; then $(BIRDAUG) build recipes/birds24.toml; else echo "skipped: no ../shared"; fi
 
 test: libtorch
 	$(CARGO) test --release

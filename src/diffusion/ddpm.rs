@@ -6,7 +6,8 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::sampler::{Prediction, Settings, Spacing, noise, start_index};
 use super::schedule::{Betas, Schedule};
 use super::unet::{Config, UNet};
-use super::{Generator, Request, SampleOptions, square};
+use super::{Generator, Request, SampleOptions};
+use crate::dataset::decode::square;
 use crate::error::{Error, Result};
 use crate::nn::TensorContext;
 use crate::nn::heap;
@@ -119,8 +120,11 @@ impl Ddpm {
         classes.resize(batch, 0);
         let noise = noise(&keys, &[3, side, side]).f_to_device(self.device).doing("move noise to the device")?;
         let classes = Tensor::from_slice(&classes).to_device(self.device);
-        let sources: Vec<RgbImage> =
-            requests.iter().filter_map(|request| request.source.as_ref()).map(|image| square(image, size)).collect();
+        let sources: Vec<RgbImage> = requests
+            .iter()
+            .filter_map(|request| request.source.as_ref())
+            .map(|image| square(image, size as u32))
+            .collect();
         let sources = if sources.is_empty() { None } else { Some(stack(&sources, size, batch)?) };
         let sources = sources.map(|sources| to_unit(&sources.to_device(self.device)));
         let pixels = self.walk(&noise, sources.as_ref(), &classes)?;

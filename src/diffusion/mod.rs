@@ -8,7 +8,11 @@ pub mod unet;
 
 mod draws;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+use golden::golden;
 
 use image::RgbImage;
 
@@ -73,50 +77,9 @@ impl SampleOptions {
     }
 }
 
-/// The middle square of a photo, resized to `size` pixels a side with an antialiasing filter (Catmull and Rom's cubic, whose
-/// weights are polynomials and so the same on every machine).
-pub fn square(image: &RgbImage, size: usize) -> RgbImage {
-    use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images};
-    if image.width() as usize == size && image.height() as usize == size {
-        return image.clone();
-    }
-    let side = size as u32;
-    let source = images::ImageRef::new(image.width(), image.height(), image.as_raw(), PixelType::U8x3)
-        .expect("an RGB image's buffer is of its size");
-    let mut target = images::Image::new(side, side, PixelType::U8x3);
-    let options = ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom))
-        .fit_into_destination(Some((0.5, 0.5)));
-    Resizer::new().resize(&source, &mut target, &options).expect("both images hold RGB bytes");
-    RgbImage::from_raw(side, side, target.into_vec()).expect("the target has that size")
-}
-
-/// A golden file of `tests/golden`.
-#[cfg(test)]
-fn golden(name: &str) -> serde_json::Value {
-    let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
-    serde_json::from_str(&std::fs::read_to_string(path).expect("the golden file is there")).expect("it holds JSON")
-}
-
 #[cfg(test)]
 mod unit {
     use super::*;
-
-    #[test]
-    fn a_photo_is_cropped_in_the_middle_and_averaged() {
-        let wide = RgbImage::from_fn(80, 40, |x, _| {
-            image::Rgb(if (20..60).contains(&x) { [(x % 2 * 200) as u8, 100, 50] } else { [255, 0, 0] })
-        });
-        let small = square(&wide, 8);
-        assert_eq!(small.dimensions(), (8, 8));
-        // The filter's tails reach a little past the crop, so the outermost columns see some of the red.
-        for (x, _, pixel) in small.enumerate_pixels() {
-            let allowed = if (1..7).contains(&x) { 3 } else { 20 };
-            let off = [(0, 100u8), (1, 100), (2, 50)].map(|(channel, value)| pixel[channel].abs_diff(value));
-            assert!(off.iter().all(|off| *off <= allowed), "{x} {pixel:?}");
-        }
-        assert_eq!(square(&small, 8), small);
-    }
 
     #[test]
     fn options_out_of_range_are_refused() {

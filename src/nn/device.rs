@@ -35,9 +35,6 @@ pub fn open_cuda() -> std::result::Result<(), String> {
     static OPENED: OnceLock<std::result::Result<(), String>> = OnceLock::new();
     OPENED
         .get_or_init(|| {
-            if tch::utils::has_cuda() {
-                return Ok(());
-            }
             let name = CString::new("libtorch_cuda.so").expect("no NUL inside");
             // SAFETY: a library's constructors run; libtorch_cuda registers its kernels in libtorch_cpu's tables.
             let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };

@@ -3,27 +3,24 @@
 use std::collections::BTreeMap;
 
 use crate::plan::Value;
+use crate::plan::inputs::Digest;
 use crate::plan::key::Difference;
-use crate::store::Store;
 use crate::text;
 
 /// Species named in one sentence at most.
 const NAMED: usize = 3;
 
-/// `generator.train.steps 400 -> 800`, `train photos: 1 changed (BLUE JAY)`.
-pub fn difference(store: &Store, change: &Difference) -> String {
+/// `generator.train.steps 400 -> 800`, `train photos: 1 photo changed (BLUE JAY)`; `list` finds a list of photos by its
+/// digest.
+pub fn difference(list: &dyn Fn(&Digest) -> Option<String>, change: &Difference) -> String {
     if let (Some(Value::Digest(old)), Some(Value::Digest(new))) = (&change.old, &change.new)
         && change.field.ends_with("photos")
-        && let (Some(old), Some(new)) = (list(store, old), list(store, new))
+        && let (Some(old), Some(new)) = (list(old), list(new))
     {
         return format!("{}: {}", change.field, photos(&old, &new));
     }
     let show = |value: &Option<Value>| value.as_ref().map_or("nothing".to_string(), Value::to_string);
     format!("{} {} -> {}", change.field, show(&change.old), show(&change.new))
-}
-
-fn list(store: &Store, digest: &[u8; 32]) -> Option<String> {
-    store.get(digest).ok().flatten().and_then(|bytes| String::from_utf8(bytes).ok())
 }
 
 /// What changed between two lists of `digest species` lines.

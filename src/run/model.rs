@@ -139,6 +139,7 @@ pub fn classifier(
     };
     let inputs = inputs::classifier_fit(settings, start_digest, sampling, seed, &arm.list, &survey.valid_list);
     let slot = format!("classifier {} seed {seed}", arm.name);
+    session.know(&arm.list)?;
     let found = session.obtain_bytes(step, &slot, &inputs, "weights", |session, record| {
         if arm.items.is_empty() {
             return Err(Error::input_help(
@@ -146,7 +147,6 @@ pub fn classifier(
                 "leave it out of `[compare] arms`, or ask for synthetic images in `[balance]`",
             ));
         }
-        session.store.put(arm.list.bytes())?;
         let config = train::Config {
             learning_rate: settings.learning_rate,
             seed,

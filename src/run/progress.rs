@@ -10,6 +10,8 @@ use crate::text;
 
 /// How often a plain line is written.
 const LINE_EVERY: Duration = Duration::from_secs(10);
+/// The rate shown is that of the last one or two windows.
+const RATE_WINDOW: Duration = Duration::from_secs(15);
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +70,18 @@ impl Progress {
         bar.set_prefix(name.to_string());
         bar.tick();
         let now = Instant::now();
-        Task { progress: self, bar, name: name.to_string(), unit, total, done: 0, begun_at: 0, started: now, said: now }
+        Task {
+            progress: self,
+            bar,
+            name: name.to_string(),
+            unit,
+            total,
+            done: 0,
+            begun_at: 0,
+            started: now,
+            said: now,
+            marks: [(now, 0); 2],
+        }
     }
 }
 
@@ -89,18 +102,24 @@ pub struct Task<'a> {
     begun_at: usize,
     started: Instant,
     said: Instant,
+    /// Where the work stood one and two windows ago: the rate is that of the last while, not of the whole task.
+    marks: [(Instant, usize); 2],
 }
 
 impl Task<'_> {
     /// Work was taken up at `done` units made earlier.
     pub fn resume(&mut self, done: usize) {
         self.begun_at = done;
+        self.marks = [(Instant::now(), done); 2];
         self.set(done, "");
     }
 
     /// `done` units of the total are made; `note` is shown beside them.
     pub fn set(&mut self, done: usize, note: &str) {
         self.done = done;
+        if self.marks[1].0.elapsed() >= RATE_WINDOW {
+            self.marks = [self.marks[1], (Instant::now(), done)];
+        }
         let line = self.line(note);
         match self.progress.style {
             Style::Bars => {
@@ -129,8 +148,8 @@ impl Task<'_> {
     }
 
     fn line(&self, note: &str) -> String {
-        let elapsed = self.started.elapsed().as_secs_f64();
-        let made = self.done.saturating_sub(self.begun_at);
+        let (since, from) = self.marks[0];
+        let (elapsed, made) = (since.elapsed().as_secs_f64(), self.done.saturating_sub(from));
         let mut line = String::new();
         if made > 0 && elapsed > 0.5 {
             let rate = made as f64 / elapsed;

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::error::{Error, IoContext, Result};
 use crate::nn::device;
+use crate::plan::inputs::{Digest, PhotoList};
 use crate::plan::{ENGINE, Inputs, Key, Step};
 use crate::recipe::Recipe;
 use crate::store::{self, Record, Store};
@@ -34,6 +35,8 @@ pub struct Session<'a> {
     last: BTreeMap<String, String>,
     /// The same for this walk.
     now: BTreeMap<String, String>,
+    /// Lists of photos that keys of this walk name by digest; a build also keeps them as blobs.
+    lists: BTreeMap<Digest, Vec<u8>>,
 }
 
 impl<'a> Session<'a> {
@@ -46,7 +49,8 @@ impl<'a> Session<'a> {
         device: tch::Device,
     ) -> Result<Session<'a>> {
         let last = read_last(&last_path(store, recipe))?;
-        Ok(Session { recipe, store, progress, mode, device, ledger: Ledger::default(), last, now: BTreeMap::new() })
+        let (now, lists) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Session { recipe, store, progress, mode, device, ledger: Ledger::default(), last, now, lists })
     }
 
     /// The record of a piece of work: from the cache, or made now and kept. Planning, a miss is noted under `step`
@@ -122,9 +126,23 @@ impl<'a> Session<'a> {
         let changes: Vec<String> = inputs
             .differences(&old)
             .into_iter()
-            .map(|change| super::explain::difference(self.store, &change))
+            .map(|change| super::explain::difference(&|digest| self.list(digest), &change))
             .collect();
         format!("{slot}: {}", changes.join("; "))
+    }
+
+    /// Remembers a list whose digest enters keys, so that a later walk can say what changed in it.
+    pub fn know(&mut self, list: &PhotoList) -> Result<()> {
+        if self.mode == Mode::Build {
+            self.store.put(list.bytes())?;
+        }
+        self.lists.insert(list.digest(), list.bytes().to_vec());
+        Ok(())
+    }
+
+    fn list(&self, digest: &Digest) -> Option<String> {
+        let bytes = self.lists.get(digest).cloned().or_else(|| self.store.get(digest).ok().flatten());
+        bytes.and_then(|bytes| String::from_utf8(bytes).ok())
     }
 
     /// Says what the cache found damaged.

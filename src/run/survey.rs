@@ -20,7 +20,7 @@ use crate::text;
 
 use super::choose::Selection;
 use super::ledger::SpeciesDue;
-use super::session::{Mode, Session};
+use super::session::Session;
 
 /// Problems of input files listed in one message at most.
 const LISTED: usize = 20;
@@ -160,12 +160,9 @@ pub fn survey(session: &mut Session<'_>) -> Result<Survey> {
         list
     };
     let (train_list, valid_list, test_list) = (list(&cut.train), list(&cut.valid), list(&cut.test));
-    if session.mode == Mode::Build {
-        for list in [&train_list, &valid_list, &test_list] {
-            session.store.put(list.bytes())?;
-        }
+    for list in [&train_list, &valid_list, &test_list] {
+        session.know(list)?;
     }
-    session.ledger.species = Vec::new();
     let survey = Survey {
         encoding,
         wanted,

@@ -42,8 +42,11 @@ fn sources() -> Vec<(String, PathBuf, String)> {
             let first = relative.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
             let module = first.trim_end_matches(".rs").to_string();
             let name = relative.file_name().unwrap().to_string_lossy().into_owned();
-            let is_test = name.contains("test") || relative.components().any(|part| part.as_os_str() == "tests");
-            if module == "main" || module == "lib" || is_test {
+            let is_test = name.contains("test")
+                || name == "golden.rs"
+                || relative.components().any(|part| part.as_os_str() == "tests");
+            let is_rust = path.extension().is_some_and(|ending| ending == "rs");
+            if module == "main" || module == "lib" || is_test || !is_rust {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap();

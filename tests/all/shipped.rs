@@ -147,6 +147,37 @@ fn ssim_of_two_folders_pairs_files_of_the_same_name() {
 }
 
 #[test]
+fn the_report_can_be_written_again_from_the_cache() {
+    let place = Place::new();
+    let early = place.run(&["report", "recipes/tiny.toml"]).exits(3);
+    assert!(early.stderr.contains("the results are not complete: "), "{}", early.stderr);
+    place.build();
+    let before = place.files("results/tiny");
+    fs::remove_dir_all(place.path("results")).unwrap();
+    let said = place.run(&["report", "recipes/tiny.toml"]).exits(0);
+    assert!(said.stdout.contains("report: results/tiny/report.html"), "{}", said.stdout);
+    assert_eq!(place.files("results/tiny"), before);
+}
+
+#[test]
+fn the_recipe_for_real_photos_plans_on_them() {
+    if !root().join("../shared/data/birds24").exists() {
+        println!("skipped: no ../shared");
+        return;
+    }
+    let place = Place::empty();
+    let text = fs::read_to_string(root().join("recipes/birds24.toml")).unwrap();
+    let real = root().join("../shared/data/birds24").canonicalize().unwrap();
+    place.write("recipes/birds24.toml", text.replace("../shared/data/birds24", real.to_str().unwrap()).as_bytes());
+    let plan = place.run(&["plan", "recipes/birds24.toml", "--json"]).exits(0).json();
+    let species = plan["species"].as_array().unwrap();
+    assert_eq!(species.len(), 24);
+    let real: Vec<u64> = species.iter().map(|row| row["real"].as_u64().unwrap()).collect();
+    let (rarest, commonest) = (*real.iter().min().unwrap(), *real.iter().max().unwrap());
+    assert!(rarest >= 3 && rarest <= 6 && commonest >= 40, "{rarest} to {commonest}");
+}
+
+#[test]
 fn completions_are_printed() {
     let said = Place::empty().run(&["completions", "bash"]).exits(0);
     assert!(said.stdout.contains("_birdaug"), "{}", said.stdout);
