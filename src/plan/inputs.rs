@@ -173,3 +173,159 @@ pub fn classifier_fit(
 pub fn predictions(classifier: Digest, photos: &PhotoList) -> Inputs {
     Inputs::new("predictions", 1).digest("classifier", classifier).digest("test photos", photos.digest())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+    use crate::recipe::{self, Arch, GeneratorKind, Precision, Recipe, Sampler};
+
+    fn recipe() -> Recipe {
+        let text = "[dataset]\nroot = \"x\"\n[generator]\nkind = \"ddpm\"\nmode = \"img2img\"\n";
+        recipe::parse(text, Path::new("r.toml")).unwrap()
+    }
+
+    const OF: CandidateOf<'static> =
+        CandidateOf { generator: [1; 32], species: "OWL", class: 2, source: Some([3; 32]), index: 4 };
+
+    /// Every record's key is its own.
+    fn all_differ(records: &[Inputs]) {
+        let keys: BTreeSet<Key> = records.iter().map(Inputs::key).collect();
+        assert_eq!(keys.len(), records.len());
+    }
+
+    type Change<T> = fn(&mut T);
+
+    #[test]
+    fn every_setting_of_a_candidate_changes_its_key() {
+        let changes: [Change<Generator>; 9] = [
+            |g| g.mode = Mode::Txt2Img,
+            |g| g.strength = 0.5,
+            |g| g.guidance = 1.5,
+            |g| g.steps = 7,
+            |g| g.sampler = Sampler::Ddim,
+            |g| g.size = 128,
+            |g| g.precision = Precision::Fp32,
+            |g| g.batch = 3,
+            |g| g.seed = 9,
+        ];
+        let base = recipe().generator;
+        let mut records = vec![candidate(&base, &OF)];
+        for change in changes {
+            let mut changed = base.clone();
+            change(&mut changed);
+            records.push(candidate(&changed, &OF));
+        }
+        records.push(candidate(&base, &CandidateOf { generator: [2; 32], ..OF }));
+        records.push(candidate(&base, &CandidateOf { species: "JAY", ..OF }));
+        records.push(candidate(&base, &CandidateOf { class: 5, ..OF }));
+        records.push(candidate(&base, &CandidateOf { source: Some([4; 32]), ..OF }));
+        records.push(candidate(&base, &CandidateOf { index: 5, ..OF }));
+        all_differ(&records);
+    }
+
+    #[test]
+    fn strength_means_nothing_without_a_source() {
+        let mut one = recipe().generator;
+        one.mode = Mode::Txt2Img;
+        let two = Generator { strength: 0.123, ..one.clone() };
+        let of = CandidateOf { source: None, ..OF };
+        assert_eq!(candidate(&one, &of).key(), candidate(&two, &of).key());
+    }
+
+    #[test]
+    fn every_setting_of_a_generator_fit_changes_its_key() {
+        let base = recipe().generator;
+        let GeneratorKind::Ddpm(ddpm) = base.kind.clone() else { panic!("a ddpm") };
+        let mut photos = PhotoList::default();
+        photos.push(&[1; 32], "OWL");
+        let mut more = photos.clone();
+        more.push(&[2; 32], "OWL");
+        let mut records = vec![ddpm_fit(&base, &ddpm, &photos), ddpm_fit(&base, &ddpm, &more)];
+        let changes: [Change<Ddpm>; 6] = [
+            |d| d.width = 8,
+            |d| d.levels = vec![1, 12],
+            |d| d.depth = 5,
+            |d| d.train.steps = 6,
+            |d| d.train.batch = 5,
+            |d| d.train.learning_rate = 0.5,
+        ];
+        for change in changes {
+            let mut changed = ddpm.clone();
+            change(&mut changed);
+            records.push(ddpm_fit(&base, &changed, &photos));
+        }
+        let changes: [Change<Generator>; 3] = [|g| g.size = 96, |g| g.seed = 8, |g| g.precision = Precision::Fp32];
+        for change in changes {
+            let mut changed = base.clone();
+            change(&mut changed);
+            records.push(ddpm_fit(&changed, &ddpm, &photos));
+        }
+        all_differ(&records);
+        // How images are sampled later is no part of the fit.
+        let sampled = Generator { guidance: 9.0, steps: 3, strength: 0.1, batch: 2, ..base.clone() };
+        assert_eq!(ddpm_fit(&sampled, &ddpm, &photos).key(), records[0].key());
+    }
+
+    #[test]
+    fn every_setting_of_a_classifier_fit_changes_its_key() {
+        let base = recipe().classifier;
+        let (mut train, mut valid) = (PhotoList::default(), PhotoList::default());
+        train.push(&[1; 32], "OWL");
+        valid.push(&[2; 32], "OWL");
+        let fit = |settings: &Classifier| classifier_fit(settings, None, "uniform", 0, &train, &valid);
+        let mut records = vec![
+            fit(&base),
+            classifier_fit(&base, Some([7; 32]), "uniform", 0, &train, &valid),
+            classifier_fit(&base, None, "class-balanced", 0, &train, &valid),
+            classifier_fit(&base, None, "uniform", 1, &train, &valid),
+            classifier_fit(&base, None, "uniform", 0, &valid, &valid),
+            classifier_fit(&base, None, "uniform", 0, &train, &train),
+        ];
+        let changes: [Change<Classifier>; 6] = [
+            |c| c.arch = Arch::ResNet50,
+            |c| c.size = 96,
+            |c| c.steps = 11,
+            |c| c.batch = 12,
+            |c| c.learning_rate = 0.3,
+            |c| c.precision = Precision::Fp16,
+        ];
+        for change in changes {
+            let mut changed = base.clone();
+            change(&mut changed);
+            records.push(fit(&changed));
+        }
+        all_differ(&records);
+        // Which seeds there are is not one seed's business.
+        assert_eq!(fit(&Classifier { seeds: vec![4, 5], ..base.clone() }).key(), records[0].key());
+    }
+
+    #[test]
+    fn scores_features_and_files_are_told_apart_by_all_they_are_made_from() {
+        let (a, b) = ([1; 32], [2; 32]);
+        let mut one = PhotoList::default();
+        one.push(&a, "OWL");
+        let mut other = PhotoList::default();
+        other.push(&a, "JAY");
+        all_differ(&[
+            copy_score(a, b, 64),
+            copy_score(b, b, 64),
+            copy_score(a, a, 64),
+            copy_score(a, b, 32),
+            source_score(a, b, 64),
+            source_score(a, a, 64),
+            class_score(a, b, 1),
+            class_score(a, b, 2),
+            class_score(b, b, 1),
+            encoded(a, b),
+            encoded(b, a),
+            features(&one, a),
+            features(&other, a),
+            features(&one, b),
+            predictions(a, &one),
+            predictions(b, &one),
+        ]);
+    }
+}
