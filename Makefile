@@ -22,7 +22,7 @@ birds24: build
 	@if test -d ../shared/data/birds24; then $(BIRDAUG) build recipes/birds24.toml; else echo "skipped: no ../shared"; fi
 
 test: libtorch
-	$(CARGO) test --release
+	OMP_WAIT_POLICY=passive $(CARGO) test --release
 
 check: libtorch
 	$(CARGO) fmt --check

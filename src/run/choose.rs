@@ -3,7 +3,6 @@
 
 use crate::error::{Error, Result};
 use crate::plan::candidate::identities;
-use crate::plan::inputs::Digest;
 use crate::plan::select::{self, Reason, Verdict, refill};
 use crate::plan::{Inputs, Key, Step};
 use crate::recipe::Mode as GeneratorMode;
@@ -11,44 +10,10 @@ use crate::recipe::Mode as GeneratorMode;
 use super::gate;
 use super::make::{self, Wanted};
 use super::model::{Baseline, Model};
-use super::score::{self, Scored};
+use super::score;
+use super::selection::{Candidate, Selection};
 use super::session::Session;
 use super::survey::Survey;
-
-/// A candidate with all that is known of it.
-#[derive(Debug, Clone)]
-pub struct Candidate {
-    /// Index into the dataset's species.
-    pub species: usize,
-    pub key: Key,
-    /// The image's blob.
-    pub image: Digest,
-    pub source: Option<Digest>,
-    /// How many earlier candidates of the species share that source.
-    pub index: u64,
-    pub scored: Scored,
-    pub verdict: Verdict,
-}
-
-/// Every candidate that was looked at, species by species, in order.
-#[derive(Debug, Clone, Default)]
-pub struct Selection {
-    pub candidates: Vec<Candidate>,
-    /// Identifies the verdicts and what they were reached from.
-    pub digest: Digest,
-}
-
-impl Selection {
-    /// The kept candidates.
-    pub fn kept(&self) -> impl Iterator<Item = &Candidate> {
-        self.candidates.iter().filter(|candidate| candidate.verdict.keeps())
-    }
-
-    /// The kept candidates of a species.
-    pub fn kept_of(&self, species: usize) -> usize {
-        self.kept().filter(|candidate| candidate.species == species).count()
-    }
-}
 
 /// Makes, scores and judges; `None` if planning and something is due, or if only candidates were asked for.
 pub fn choose(

@@ -8,10 +8,10 @@ use crate::plan::inputs::{self, Digest, PhotoList};
 use crate::plan::select::Verdict;
 use crate::plan::{Inputs, Key, Step};
 
-use super::choose::{Candidate, Selection};
 use super::gate::SetFigures;
 use super::make;
 use super::photos::Place;
+use super::selection::{Candidate, Selection};
 use super::session::{Mode, Session};
 use super::stop;
 use super::survey::{self, Survey};

@@ -14,9 +14,9 @@ use crate::score::floor::{Floor, real_floor};
 use crate::score::frechet::{Moments, frechet};
 use crate::score::kid::{self, Kid};
 
-use super::choose::Candidate;
 use super::model::{self, Baseline};
 use super::score::{CLASSIFIER_BATCH, features_from_bytes, features_to_bytes};
+use super::selection::Candidate;
 use super::session::Session;
 use super::survey::Survey;
 

@@ -12,7 +12,7 @@ use crate::plan::{ENGINE, Key};
 use crate::recipe::Recipe;
 use crate::store;
 
-use super::choose::Selection;
+use super::selection::Selection;
 use super::session::Session;
 use super::survey::Survey;
 

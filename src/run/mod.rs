@@ -16,6 +16,7 @@ mod photos;
 mod progress;
 mod results;
 mod score;
+mod selection;
 mod session;
 mod stop;
 mod survey;
@@ -95,7 +96,7 @@ fn steps(session: &mut Session<'_>, until: Step) -> Result<Said> {
     }
     let selection = if nothing_wanted {
         notes.push("no species wants synthetic images: every one has reached the target".to_string());
-        Some(choose::Selection::default())
+        Some(selection::Selection::default())
     } else {
         let generator = model::generator(session, &survey)?;
         if until == Step::Generator {
@@ -110,7 +111,7 @@ fn steps(session: &mut Session<'_>, until: Step) -> Result<Said> {
         session.ledger.wait(until);
         return Ok((None, notes));
     };
-    notes.extend(survey.shortfalls(&selection));
+    notes.extend(selection.shortfalls(&survey));
     if until <= Step::Select {
         return Ok((None, notes));
     }

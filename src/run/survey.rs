@@ -18,7 +18,6 @@ use crate::recipe::{Encode, ImageFormat, Recipe, SplitKind, TestImages};
 use crate::store::Store;
 use crate::text;
 
-use super::choose::Selection;
 use super::ledger::SpeciesDue;
 use super::session::Session;
 
@@ -105,23 +104,6 @@ impl Survey {
             ));
         }
         notes
-    }
-
-    /// A sentence for each species that got fewer images than it wants.
-    pub fn shortfalls(&self, selection: &Selection) -> Vec<String> {
-        let mut kept = vec![0; self.wanted.len()];
-        for candidate in selection.kept() {
-            kept[candidate.species] += 1;
-        }
-        (0..self.wanted.len())
-            .filter(|&species| kept[species] < self.wanted[species])
-            .map(|species| {
-                format!(
-                    "{}: {} of {} wanted images kept, all {} candidates used",
-                    self.dataset.species[species], kept[species], self.wanted[species], self.caps[species]
-                )
-            })
-            .collect()
     }
 
     /// Rows for the ledger, given how many of each species' `look` candidates are in the cache.

@@ -1,11 +1,10 @@
 //! From runs and scores to the plain results that the report writes: counts, pictures, accuracies, comparisons.
 
+mod compare;
+mod pictures;
+
 use std::collections::BTreeMap;
-use std::io::Cursor;
 
-use image::{ImageFormat, RgbImage};
-
-use crate::dataset::decode;
 use crate::error::{Error, IoContext, Result};
 use crate::nn::device;
 use crate::plan::select::{Reason, Verdict};
@@ -13,23 +12,14 @@ use crate::plan::{ENGINE, Inputs, Step};
 use crate::recipe::{GeneratorKind, Mode as GeneratorMode, Recipe, SplitKind, TestImages};
 use crate::report::{self, Results};
 use crate::stats::accuracy::accuracy;
-use crate::stats::difference::{Difference, Options, paired_difference};
-use crate::stats::mcnemar::mcnemar;
-use crate::stats::power::Design;
-use crate::stats::verdict::{self, holm};
 
 use super::arms::{ArmRuns, Run};
-use super::choose::{Candidate, Selection};
 use super::gate::SetFigures;
-use super::make;
 use super::model::Baseline;
+use super::selection::{Candidate, Selection};
 use super::session::{Mode, Session};
 use super::survey::Survey;
 
-/// Side of the report's thumbnails in pixels.
-const THUMBNAIL: u32 = 112;
-/// Chance of a false verdict over all comparisons of a report.
-const ALPHA: f64 = 0.05;
 /// A Frechet distance of fewer images than the features have dimensions is mostly bias.
 const FEW: &str = "fewer images than features: the Frechet distance is biased upwards, read KID beside it";
 
@@ -155,7 +145,7 @@ fn results(session: &Session<'_>, found: &Found<'_>) -> Result<Results> {
     let tail = survey.tail(recipe.compare.tail);
     let labels: Vec<usize> =
         survey.cut.test.iter().map(|&photo| survey.dataset.photos[photo].species as usize).collect();
-    let comparisons = comparisons(found.arms, &labels, &tail)?;
+    let comparisons = compare::comparisons(found.arms, &labels, &tail)?;
     let mut notes = Vec::new();
     if comparisons.len() > 1 {
         notes.push(format!("p values are Holm's, adjusted for {} comparisons", comparisons.len()));
@@ -183,8 +173,8 @@ fn results(session: &Session<'_>, found: &Found<'_>) -> Result<Results> {
         comparisons,
         notes,
         copy_guard: Some(copy_guard(recipe, found.selection)),
-        gallery: gallery(session, found)?,
-        rejected: rejected(session, found)?,
+        gallery: pictures::gallery(session, found)?,
+        rejected: pictures::rejected(session, found)?,
         history: found.arms.iter().flat_map(history).collect(),
         test_images: survey
             .cut
@@ -342,94 +332,6 @@ fn arm_result(
     })
 }
 
-/// Every arm against `real`, and `augmented` against `oversampled`, which has the same balance without new images.
-fn comparisons(arms: &[ArmRuns], labels: &[usize], tail: &[bool]) -> Result<Vec<report::Comparison>> {
-    let find = |name: &str| arms.iter().find(|arm| arm.name == name);
-    let mut pairs: Vec<(&ArmRuns, &ArmRuns)> = Vec::new();
-    if let Some(real) = find("real") {
-        pairs.extend(arms.iter().filter(|arm| arm.name != "real").map(|arm| (arm, real)));
-    }
-    if let (Some(augmented), Some(oversampled)) = (find("augmented"), find("oversampled")) {
-        pairs.push((augmented, oversampled));
-    }
-    let options = Options::default();
-    let compared = pairs
-        .iter()
-        .map(|(arm, base)| paired_difference(&right(base, labels), &right(arm, labels), labels, &options))
-        .collect::<Result<Vec<_>>>()?;
-    let adjusted = holm(&compared.iter().map(|difference| difference.p).collect::<Vec<_>>());
-    pairs
-        .iter()
-        .zip(compared.iter().zip(adjusted))
-        .map(|((arm, base), (difference, p))| comparison(arm, base, difference, p, labels, tail, &options))
-        .collect()
-}
-
-fn comparison(
-    arm: &ArmRuns,
-    base: &ArmRuns,
-    difference: &Difference,
-    p: f64,
-    labels: &[usize],
-    tail: &[bool],
-    options: &Options,
-) -> Result<report::Comparison> {
-    let (base_right, arm_right) = (right(base, labels), right(arm, labels));
-    let in_tail: Vec<usize> = (0..labels.len()).filter(|&i| tail[labels[i]]).collect();
-    let only = |runs: &[Vec<bool>]| -> Vec<Vec<bool>> {
-        runs.iter().map(|run| in_tail.iter().map(|&i| run[i]).collect()).collect()
-    };
-    let tail_labels: Vec<usize> = in_tail.iter().map(|&i| labels[i]).collect();
-    let tail = if in_tail.len() < 2 {
-        None
-    } else {
-        let tail = paired_difference(&only(&base_right), &only(&arm_right), &tail_labels, options)?;
-        Some(report::TailDifference {
-            difference: tail.difference,
-            low: Some(tail.low),
-            high: Some(tail.high),
-            p: Some(tail.p),
-        })
-    };
-    let design = Design::measured(&base_right, &arm_right, labels, base.runs.len())?;
-    Ok(report::Comparison {
-        arm: arm.name.clone(),
-        baseline: base.name.clone(),
-        difference: difference.difference,
-        low: Some(difference.low),
-        high: Some(difference.high),
-        p: Some(p),
-        verdict: match verdict::verdict(difference, p, ALPHA) {
-            verdict::Verdict::Helped => report::Verdict::Helped,
-            verdict::Verdict::Hurt => report::Verdict::Hurt,
-            verdict::Verdict::NotShown => report::Verdict::NotShown,
-        },
-        confidence: options.confidence,
-        tail,
-        mcnemar: base_right
-            .iter()
-            .zip(&arm_right)
-            .zip(&arm.runs)
-            .map(|((base, right), run)| {
-                let test = mcnemar(base, right);
-                report::McNemar {
-                    seed: run.seed,
-                    only_arm: test.only_arm,
-                    only_baseline: test.only_baseline,
-                    p: test.p,
-                }
-            })
-            .collect(),
-        smallest_difference: design.smallest_difference(0.8)?,
-        test_images: labels.len(),
-    })
-}
-
-/// `[seed][image]`: whether the image was named rightly.
-fn right(arm: &ArmRuns, labels: &[usize]) -> Vec<Vec<bool>> {
-    arm.runs.iter().map(|run| run.predicted.iter().zip(labels).map(|(said, label)| said == label).collect()).collect()
-}
-
 fn history(arm: &ArmRuns) -> Vec<report::HistoryRow> {
     let row = |run: &Run, row: &crate::train::HistoryRow| report::HistoryRow {
         arm: arm.name.clone(),
@@ -459,100 +361,4 @@ fn copy_guard(recipe: &Recipe, selection: &Selection) -> report::CopyGuard {
         selection.candidates.iter().partition(|candidate| candidate.verdict.keeps());
     let values = |list: Vec<&Candidate>| list.iter().map(|candidate| candidate.scored.scores.copy).collect();
     report::CopyGuard { kept: values(kept), rejected: values(rejected), threshold: recipe.filter.ssim_max }
-}
-
-/// Real and kept images side by side: the species with the most synthetic images first.
-fn gallery(session: &Session<'_>, found: &Found<'_>) -> Result<Vec<report::Gallery>> {
-    let survey = found.survey;
-    let mut order: Vec<usize> = (0..survey.dataset.species.len()).collect();
-    let kept: Vec<usize> = order.iter().map(|&species| found.selection.kept_of(species)).collect();
-    order.sort_by_key(|&species| (std::cmp::Reverse(kept[species]), species));
-    order
-        .into_iter()
-        .filter(|&species| kept[species] > 0)
-        .take(report::GALLERY_SPECIES)
-        .map(|species| {
-            let real = survey.cut.train.iter().filter(|&&i| survey.dataset.photos[i].species as usize == species);
-            let real = real
-                .take(report::GALLERY_REAL)
-                .map(|&photo| {
-                    Ok(report::RealImage {
-                        picture: thumbnail(&decode::photo(&survey.dataset.path(photo))?)?,
-                        path: survey.dataset.photos[photo].path.clone(),
-                    })
-                })
-                .collect::<Result<Vec<_>>>()?;
-            let candidates = found.selection.kept().filter(|candidate| candidate.species == species);
-            let kept = candidates
-                .take(report::GALLERY_KEPT)
-                .map(|candidate| {
-                    Ok(report::KeptImage {
-                        picture: candidate_picture(session, candidate)?,
-                        key: candidate.key.short(),
-                        source: candidate.source.and_then(|digest| survey.path_by_digest(&digest)),
-                        scores: scores(survey, candidate),
-                    })
-                })
-                .collect::<Result<Vec<_>>>()?;
-            Ok(report::Gallery { species: survey.dataset.species[species].clone(), real, kept })
-        })
-        .collect()
-}
-
-fn rejected(session: &Session<'_>, found: &Found<'_>) -> Result<Vec<report::RejectedImage>> {
-    let survey = found.survey;
-    let dropped = found.selection.candidates.iter().filter_map(|candidate| match candidate.verdict {
-        Verdict::Drop { reason, value, threshold } => Some((candidate, reason, value, threshold)),
-        Verdict::Keep => None,
-    });
-    dropped
-        .take(report::GALLERY_REJECTED)
-        .map(|(candidate, reason, value, threshold)| {
-            let nearest = candidate.scored.nearest.filter(|_| reason == Reason::SsimMax);
-            let nearest = nearest.map(|digest| thumbnail(&survey.photo_by_digest(&digest)?)).transpose()?;
-            Ok(report::RejectedImage {
-                picture: candidate_picture(session, candidate)?,
-                species: survey.dataset.species[candidate.species].clone(),
-                key: candidate.key.short(),
-                source: candidate.source.and_then(|digest| survey.path_by_digest(&digest)),
-                reason: reason.name().to_string(),
-                value: Some(value),
-                threshold: Some(threshold),
-                scores: scores(survey, candidate),
-                nearest_picture: nearest,
-            })
-        })
-        .collect()
-}
-
-fn scores(survey: &Survey, candidate: &Candidate) -> report::Scores {
-    let scored = &candidate.scored;
-    report::Scores {
-        ssim: Some(scored.scores.copy),
-        nearest: scored.nearest.and_then(|digest| survey.path_by_digest(&digest)),
-        source_ssim: scored.scores.source,
-        confidence: Some(scored.scores.confidence),
-        named: survey.dataset.species.get(scored.named).cloned(),
-        frechet: None,
-    }
-}
-
-fn candidate_picture(session: &Session<'_>, candidate: &Candidate) -> Result<report::Picture> {
-    let record = session.store.record(&candidate.key.0).unwrap_or_default();
-    let image = make::pixels(session.store, &record)?.ok_or_else(|| {
-        Error::input_help("a cached image was damaged while it was in use", "run the build again: it is made again")
-    })?;
-    thumbnail(&image)
-}
-
-/// A small picture: large ones are shrunk, small ones stay as they are, for the browser to enlarge.
-fn thumbnail(image: &RgbImage) -> Result<report::Picture> {
-    let side = image.width().min(image.height()).min(THUMBNAIL);
-    let small = decode::square(image, side);
-    let mut bytes = Cursor::new(Vec::new());
-    let format = if side < THUMBNAIL { ImageFormat::Png } else { ImageFormat::Jpeg };
-    small
-        .write_to(&mut bytes, format)
-        .map_err(|error| Error::input(format!("could not write a thumbnail: {error}")))?;
-    Ok(report::Picture(bytes.into_inner()))
 }
