@@ -15,6 +15,9 @@ use super::selection::{Candidate, Selection};
 use super::session::Session;
 use super::survey::Survey;
 
+/// Damaged entries that are made again before the disk is blamed.
+const LOSSES: usize = 8;
+
 /// Makes, scores and judges; `None` if planning and something is due, or if only candidates were asked for.
 pub fn choose(
     session: &mut Session<'_>,
@@ -25,6 +28,7 @@ pub fn choose(
 ) -> Result<Option<Selection>> {
     let mut scorer = score::Scorer::new(survey);
     let mut look = survey.wanted.clone();
+    let mut losses = 0;
     loop {
         let all = wanted(session, survey, model, &look);
         count(session, survey, &all, &look);
@@ -32,8 +36,12 @@ pub fn choose(
         let Some(baseline) = baseline.filter(|_| until > Step::Candidates) else { return Ok(None) };
         let scored = match scorer.score(session, survey, baseline, &all, &records)? {
             score::Outcome::Due => return Ok(None),
-            // A damaged image was forgotten: make it again.
-            score::Outcome::Lost => continue,
+            // A damaged entry was forgotten: make it again, unless the disk loses everything.
+            score::Outcome::Lost if losses < LOSSES => {
+                losses += 1;
+                continue;
+            }
+            score::Outcome::Lost => return Err(keeps_losing(session)),
             score::Outcome::Scored(scored) => scored,
         };
         let mut candidates: Vec<Candidate> = all
@@ -63,6 +71,13 @@ pub fn choose(
         }
         return finish(session, survey, candidates).map(Some);
     }
+}
+
+fn keeps_losing(session: &Session<'_>) -> Error {
+    Error::input_help(
+        format!("the cache `{}` loses what is written to it", session.store.dir().display()),
+        "check the disk, or use another folder by `--cache DIR`",
+    )
 }
 
 fn index_of(inputs: &Inputs) -> u64 {

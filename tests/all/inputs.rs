@@ -146,6 +146,57 @@ fn what_is_not_built_yet_is_refused_plainly_by_build_and_planned_by_plan() {
 }
 
 #[test]
+fn a_gate_that_cannot_be_met_stops_with_the_figure_and_keeps_everything() {
+    let place = Place::new();
+    place.recipe_with("ssim_max = 0.99", "ssim_max = false\nfid_max = 1e-9");
+    let said = place.run(&["build", "recipes/tiny.toml"]).exits(1);
+    assert!(said.stderr.contains("error: the gate fid_max = 0.000000001 cannot be met: "), "{}", said.stderr);
+    assert!(said.stderr.contains("help: raise the gate"), "{}", said.stderr);
+    place.recipe_with("ssim_max = 0.99", "ssim_max = false\nfid_max = 1e9\nkid_max = 1e9");
+    let wide = place.build();
+    assert_eq!(super::place::made(&wide, "generator"), 0, "{}", wide.stdout);
+    let report = String::from_utf8(place.files("results/tiny")["metrics.json"].clone()).unwrap();
+    let metrics: serde_json::Value = serde_json::from_str(&report).unwrap();
+    for metric in metrics["set_metrics"].as_array().unwrap() {
+        assert_eq!((&metric["passed"], &metric["n_synthetic"]), (&true.into(), &3.into()), "{metric}");
+        assert!(metric["value"].is_f64() && metric["floor"].is_f64(), "{metric}");
+    }
+}
+
+#[test]
+fn a_filter_that_drops_everything_says_which_rule_dropped_how_many() {
+    let place = Place::new();
+    place.recipe_with("ssim_max = 0.99", "ssim_max = false\nconfidence_min = 1.0");
+    let said = place.run(&["build", "recipes/tiny.toml"]).exits(1);
+    // 1 and 2 wanted, half as many again tried.
+    let line = "error: the filter dropped every candidate: confidence_min dropped 5\n  help: loosen `[filter]`";
+    assert!(said.stderr.contains(line), "{}", said.stderr);
+}
+
+#[test]
+fn a_shortfall_is_said_for_each_species_and_every_dropped_candidate_is_listed() {
+    let place = Place::new();
+    let mut kept = 0;
+    // Somewhere between these thresholds some candidates pass and others do not.
+    for percent in (10..100).step_by(4) {
+        let text = format!("ssim_max = false\nconfidence_min = 0.{percent}");
+        place.recipe_with("ssim_max = 0.99", &text);
+        let said = place.run(&["build", "recipes/tiny.toml", "--until", "emit"]);
+        if said.status == 1 {
+            break;
+        }
+        let tree = place.files("out/tiny");
+        let rejected = String::from_utf8(tree["rejected.csv"].clone()).unwrap().lines().count() - 1;
+        kept = tree.keys().filter(|path| path.contains("synthetic-")).count();
+        let said_short = said.stderr.matches(" wanted images kept, all ").count();
+        assert_eq!(said_short > 0, kept < 3, "{}", said.stderr);
+        assert!(kept == 3 || rejected > 0, "{kept} kept, {rejected} rejected");
+        assert!(kept + rejected <= 5 && kept <= 3);
+    }
+    assert!(kept <= 3);
+}
+
+#[test]
 fn a_cache_of_another_format_is_refused() {
     let place = Place::new();
     place.write("cache/version", b"99\n");
