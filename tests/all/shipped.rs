@@ -174,7 +174,7 @@ fn the_recipe_for_real_photos_plans_on_them() {
     assert_eq!(species.len(), 24);
     let real: Vec<u64> = species.iter().map(|row| row["real"].as_u64().unwrap()).collect();
     let (rarest, commonest) = (*real.iter().min().unwrap(), *real.iter().max().unwrap());
-    assert!(rarest >= 3 && rarest <= 6 && commonest >= 40, "{rarest} to {commonest}");
+    assert!((3..=6).contains(&rarest) && commonest >= 40, "{rarest} to {commonest}");
 }
 
 #[test]
