@@ -5,7 +5,7 @@ use super::terminal;
 use crate::error::{Error, Result};
 use crate::plan::Step;
 use crate::recipe;
-use crate::run::{self, Progress};
+use crate::run::{self, Options, Progress};
 use crate::store::Store;
 use crate::text;
 
@@ -23,7 +23,7 @@ pub fn run(options: &Build, global: &Global) -> Result<()> {
     }
     run::listen();
     let store = Store::open(&global.cache)?;
-    let walked = run::build(&recipe, &store, &progress, &global.device, until)?;
+    let walked = run::build(&recipe, &store, &progress, &Options { device: global.device.clone(), until })?;
     for note in &walked.notes {
         progress.say(&format!("note: {note}"));
     }

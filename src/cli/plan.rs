@@ -7,7 +7,7 @@ use super::terminal;
 use crate::error::{Error, Result};
 use crate::plan::Step;
 use crate::recipe;
-use crate::run::{self, Progress, Walked};
+use crate::run::{self, Options, Progress, Walked};
 use crate::store::Store;
 use crate::text;
 
@@ -26,7 +26,7 @@ pub fn run(options: &Plan, global: &Global) -> Result<()> {
         }
     }
     let store = Store::open(&global.cache)?;
-    let walked = run::plan(&recipe, &store, &progress)?;
+    let walked = run::plan(&recipe, &store, &progress, &Options::default())?;
     if options.json {
         terminal::json(&as_json(&walked, &unbuilt));
     } else if !global.quiet {

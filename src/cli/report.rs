@@ -5,7 +5,7 @@ use super::terminal;
 use crate::error::{Error, Result};
 use crate::plan::Step;
 use crate::recipe;
-use crate::run::{self, Progress};
+use crate::run::{self, Options, Progress};
 use crate::store::Store;
 
 /// Writes the report again; refuses where images or trainings would have to be made for it.
@@ -14,7 +14,7 @@ pub fn run(options: &Report, global: &Global) -> Result<()> {
     recipe::refuse_unbuilt_in(&recipe, terminal::colour(global.color))?;
     let store = Store::open(&global.cache)?;
     let quiet = Progress::new(true);
-    let planned = run::plan(&recipe, &store, &quiet)?;
+    let planned = run::plan(&recipe, &store, &quiet, &Options::default())?;
     let due: Vec<&str> = Step::ALL
         .into_iter()
         .filter(|&step| step < Step::Compare && step != Step::Emit && planned.ledger.state(step).is_stale())
@@ -34,7 +34,8 @@ pub fn run(options: &Report, global: &Global) -> Result<()> {
     {
         return Err(Error::Io { doing: "replace", path: report, source: error });
     }
-    let walked = run::build(&recipe, &store, &quiet, &global.device, Step::Report)?;
+    let options = Options { device: global.device.clone(), until: Step::Report };
+    let walked = run::build(&recipe, &store, &quiet, &options)?;
     if !global.quiet {
         if let Some(headline) = walked.headline {
             terminal::line(&headline);

@@ -7,14 +7,14 @@ use super::terminal;
 use crate::error::Result;
 use crate::plan::Step;
 use crate::recipe;
-use crate::run::{self, Progress};
+use crate::run::{self, Options, Progress};
 use crate::store::Store;
 
 /// Names, for each stale step, every reason.
 pub fn run(options: &Why, global: &Global) -> Result<()> {
     let recipe = recipe::load_in(&options.recipe, terminal::colour(global.color))?;
     let store = Store::open(&global.cache)?;
-    let walked = run::plan(&recipe, &store, &Progress::new(true))?;
+    let walked = run::plan(&recipe, &store, &Progress::new(true), &Options::default())?;
     let steps = Step::ALL.map(|step| (step, walked.ledger.state(step)));
     if options.json {
         let steps: Vec<_> = steps

@@ -46,17 +46,33 @@ pub struct Walked {
     pub notes: Vec<String>,
 }
 
-/// Does everything that is due, up to and including `until`.
+/// How a walk is to be done; what the recipe says nothing of.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    pub device: String,
+    /// The last step.
+    pub until: Step,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { device: "auto".to_string(), until: Step::Report }
+    }
+}
+
+/// Does everything that is due, up to and including the last step asked for.
 ///
 /// # Errors
 /// Whatever stops a step; everything finished before is kept.
-pub fn build(recipe: &Recipe, store: &Store, progress: &Progress, device: &str, until: Step) -> Result<Walked> {
-    walk(recipe, store, progress, device, Mode::Build, until)
+pub fn build(recipe: &Recipe, store: &Store, progress: &Progress, options: &Options) -> Result<Walked> {
+    walk(recipe, store, progress, Mode::Build, options)
 }
 
 /// What [`build`] would do.
-pub fn plan(recipe: &Recipe, store: &Store, progress: &Progress) -> Result<Walked> {
-    walk(recipe, store, progress, "cpu", Mode::Plan, Step::Report)
+pub fn plan(recipe: &Recipe, store: &Store, progress: &Progress, options: &Options) -> Result<Walked> {
+    // A plan computes nothing, so that it needs no accelerator.
+    walk(recipe, store, progress, Mode::Plan, &Options { device: "cpu".to_string(), ..options.clone() })
 }
 
 /// Bounds the threads of everything that computes.
@@ -66,11 +82,11 @@ pub fn limit_threads(jobs: u16) {
     let _ = rayon::ThreadPoolBuilder::new().num_threads(usize::from(jobs)).build_global();
 }
 
-fn walk(recipe: &Recipe, store: &Store, progress: &Progress, device: &str, mode: Mode, until: Step) -> Result<Walked> {
-    let device = device::select(device)?;
-    let mut session = Session::new(recipe, store, progress, mode, device)?;
+fn walk(recipe: &Recipe, store: &Store, progress: &Progress, mode: Mode, options: &Options) -> Result<Walked> {
+    let device = device::select(&options.device)?;
+    let mut session = Session::new(recipe, store, progress, mode, device, options)?;
     session.report_damage();
-    let outcome = steps(&mut session, until);
+    let outcome = steps(&mut session);
     session.report_damage();
     if mode == Mode::Build {
         // What was finished before an error or Ctrl-C explains the next plan too.
@@ -82,7 +98,8 @@ fn walk(recipe: &Recipe, store: &Store, progress: &Progress, device: &str, mode:
 
 type Said = (Option<String>, Vec<String>);
 
-fn steps(session: &mut Session<'_>, until: Step) -> Result<Said> {
+fn steps(session: &mut Session<'_>) -> Result<Said> {
+    let until = session.options.until;
     let mut notes = Vec::new();
     let survey = survey::survey(session)?;
     notes.extend(survey.notes());

@@ -12,6 +12,7 @@ use crate::plan::{ENGINE, Inputs, Key, Step};
 use crate::recipe::Recipe;
 use crate::store::{self, Record, Store};
 
+use super::Options;
 use super::ledger::Ledger;
 use super::progress::Progress;
 use super::stop;
@@ -30,6 +31,7 @@ pub struct Session<'a> {
     pub progress: &'a Progress,
     pub mode: Mode,
     pub device: tch::Device,
+    pub options: &'a Options,
     pub ledger: Ledger,
     /// The key that each named piece of work had at the end of the last build, for `why`.
     last: BTreeMap<String, String>,
@@ -47,10 +49,11 @@ impl<'a> Session<'a> {
         progress: &'a Progress,
         mode: Mode,
         device: tch::Device,
+        options: &'a Options,
     ) -> Result<Session<'a>> {
         let last = read_last(&last_path(store, recipe))?;
         let (now, lists) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Session { recipe, store, progress, mode, device, ledger: Ledger::default(), last, now, lists })
+        Ok(Session { recipe, store, progress, mode, device, options, ledger: Ledger::default(), last, now, lists })
     }
 
     /// The record of a piece of work: from the cache, or made now and kept. Planning, a miss is noted under `step`
