@@ -1,32 +1,57 @@
 //! Bytes by digest, a read-only file each. Knows nothing of keys.
+//!
+//! Which digests are there is listed once, when it is first asked, and kept: a lookup then costs no system call. The
+//! list is a hint, not the truth: what it lacks is looked for on the disk, what turns out to be gone leaves it.
 
-use std::fs;
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use rayon::prelude::*;
 
 use crate::error::{IoContext, Result};
 
 /// BLAKE3 of a blob's bytes.
 pub type Digest = [u8; 32];
 
+/// Begins the names of files that are being written.
+const UNDER_WAY: &str = ".new-";
+
 /// The folder of blobs.
 pub struct Blobs {
     dir: PathBuf,
+    /// Whether damaged files are removed here.
+    own: bool,
+    present: RwLock<Option<Present>>,
 }
 
 /// What is behind a digest.
 pub enum Found {
     Bytes(Vec<u8>),
     Nothing,
-    /// The file's bytes had another digest; it has been removed.
+    /// The file's bytes had another digest; it has been removed if the folder is our own.
     Damaged(PathBuf),
 }
 
+/// A blob's file.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BlobFile {
+    pub digest: Digest,
+    pub bytes: u64,
+    pub modified: SystemTime,
+}
+
 impl Blobs {
-    /// Blobs under `dir`, which exists.
-    pub fn new(dir: PathBuf) -> Blobs {
-        Blobs { dir }
+    /// Blobs under `dir`, made with the first of them; those of somebody else (`own` false) are never touched.
+    pub fn new(dir: PathBuf, own: bool) -> Blobs {
+        Blobs { dir, own, present: RwLock::new(None) }
     }
 
     /// The file of a digest.
@@ -37,25 +62,43 @@ impl Blobs {
 
     /// Whether a file of that digest is there.
     pub fn has(&self, digest: &Digest) -> bool {
-        self.path(digest).exists()
+        match self.listed(digest) {
+            Some(true) => return true,
+            Some(false) => {}
+            // A folder that cannot be listed may still have files that can be read.
+            None => drop(self.fill()),
+        }
+        if self.listed(digest) == Some(true) {
+            return true;
+        }
+        // Another process may have put it since.
+        let there = self.path(digest).exists();
+        if there {
+            self.add(digest);
+        }
+        there
     }
 
     /// Keeps bytes; `durable` also waits until they are on the disk.
     pub fn put(&self, bytes: &[u8], durable: bool) -> Result<Digest> {
         let digest = *blake3::hash(bytes).as_bytes();
         let path = self.path(&digest);
-        if fs::metadata(&path).is_ok_and(|found| found.len() == bytes.len() as u64) {
+        let perhaps_there = self.listed(&digest) != Some(false);
+        if perhaps_there && fs::metadata(&path).is_ok_and(|found| found.len() == bytes.len() as u64) {
+            self.add(&digest);
             return Ok(digest);
         }
-        let folder = path.parent().unwrap_or(&self.dir);
-        fs::create_dir_all(folder).doing("make the folder", folder)?;
-        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder).doing("write in", folder)?;
-        file.write_all(bytes).doing("write", &path)?;
+        let (temporary, mut file) = create_beside(&path)?;
+        let written = file.write_all(bytes).and_then(|()| if durable { file.sync_all() } else { Ok(()) });
+        drop(file);
+        written.and_then(|()| fs::rename(&temporary, &path)).doing("write", &path).inspect_err(|_| {
+            let _ = fs::remove_file(&temporary);
+        })?;
         if durable {
-            file.as_file().sync_all().doing("write", &path)?;
+            let folder = path.parent().unwrap_or(&self.dir);
+            File::open(folder).and_then(|folder| folder.sync_all()).doing("write", folder)?;
         }
-        fs::set_permissions(file.path(), PermissionsExt::from_mode(0o444)).doing("write", &path)?;
-        file.persist(&path).map_err(|error| error.error).doing("write", &path)?;
+        self.add(&digest);
         Ok(digest)
     }
 
@@ -64,40 +107,174 @@ impl Blobs {
         let path = self.path(digest);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.take_out(digest);
+                return Ok(Found::Nothing);
+            }
             Err(error) => return Err(error).doing("read", &path),
         };
         if blake3::hash(&bytes).as_bytes() == digest {
             return Ok(Found::Bytes(bytes));
         }
-        fs::remove_file(&path).doing("remove the damaged", &path)?;
+        self.remove(digest)?;
         Ok(Found::Damaged(path))
     }
 
-    /// Every blob with its size.
-    pub fn list(&self) -> Result<Vec<(Digest, u64)>> {
-        let mut out = Vec::new();
-        for folder in entries(&self.dir)? {
-            if !folder.is_dir() {
-                continue;
-            }
-            for path in entries(&folder)? {
-                let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
-                let (Some(head), Some(tail)) = (name(&folder), name(&path)) else { continue };
-                if let Ok(hash) = blake3::Hash::from_hex(format!("{head}{tail}")) {
-                    let size = fs::metadata(&path).doing("read", &path)?.len();
-                    out.push((hash.into(), size));
-                }
-            }
+    /// Removes a blob, if it is there and ours; to everybody else it is gone.
+    pub fn remove(&self, digest: &Digest) -> Result<()> {
+        self.take_out(digest);
+        let path = self.path(digest);
+        match self.own.then(|| fs::remove_file(&path)) {
+            Some(Err(error)) if error.kind() != ErrorKind::NotFound => Err(error).doing("remove", &path),
+            _ => Ok(()),
         }
-        out.sort_unstable();
+    }
+
+    /// Every blob's file, by digest.
+    pub fn list(&self) -> Result<Vec<BlobFile>> {
+        let folders = self.folders(|folder, digest, entry| {
+            let found = entry.metadata().and_then(|found| Ok((found.len(), found.modified()?)));
+            match found {
+                Ok((bytes, modified)) => Ok(Some(BlobFile { digest, bytes, modified })),
+                // Removed while it was listed.
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error).doing("read", folder.join(entry.file_name())),
+            }
+        })?;
+        let mut out = folders.concat();
+        out.par_sort_unstable_by_key(|file| file.digest);
         Ok(out)
+    }
+
+    /// A digest of all digests, from the names alone.
+    pub fn fingerprint(&self) -> Result<[u8; 32]> {
+        let folders = self.folders(|_, digest, _| Ok(Some(digest)))?;
+        let sums: Vec<[u8; 32]> = folders
+            .into_par_iter()
+            .map(|mut digests| {
+                digests.sort_unstable();
+                *blake3::hash(digests.as_flattened()).as_bytes()
+            })
+            .collect();
+        Ok(*blake3::hash(sums.as_flattened()).as_bytes())
+    }
+
+    /// What `look` makes of each blob, a list for each of the 256 folders.
+    fn folders<T: Send>(
+        &self,
+        look: impl Fn(&Path, Digest, &fs::DirEntry) -> Result<Option<T>> + Sync,
+    ) -> Result<Vec<Vec<T>>> {
+        (0..=255u8)
+            .into_par_iter()
+            .map(|head| {
+                let folder = self.dir.join(format!("{head:02x}"));
+                let entries = match fs::read_dir(&folder) {
+                    Ok(entries) => entries,
+                    Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+                    Err(error) => return Err(error).doing("list", &folder),
+                };
+                let mut out = Vec::new();
+                for entry in entries {
+                    let entry = entry.doing("list", &folder)?;
+                    if let Some(digest) = digest_of(head, entry.file_name().as_bytes()) {
+                        out.extend(look(&folder, digest, &entry)?);
+                    }
+                }
+                Ok(out)
+            })
+            .collect()
+    }
+
+    fn fill(&self) -> Result<()> {
+        let folders = self.folders(|_, digest, _| Ok(Some(prefix(&digest))))?;
+        let mut present = self.present.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let set = present.get_or_insert_default();
+        set.reserve(folders.iter().map(Vec::len).sum());
+        set.extend(folders.into_iter().flatten());
+        Ok(())
+    }
+
+    /// Whether the list names a digest; `None` without a list.
+    fn listed(&self, digest: &Digest) -> Option<bool> {
+        let present = self.present.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        present.as_ref().map(|set| set.contains(&prefix(digest)))
+    }
+
+    fn add(&self, digest: &Digest) {
+        if let Some(set) = &mut *self.present.write().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+            set.insert(prefix(digest));
+        }
+    }
+
+    fn take_out(&self, digest: &Digest) {
+        if let Some(set) = &mut *self.present.write().unwrap_or_else(|poisoned| poisoned.into_inner()) {
+            set.remove(&prefix(digest));
+        }
     }
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    fs::read_dir(folder)
-        .doing("list", folder)?
-        .map(|entry| entry.map(|entry| entry.path()).doing("list", folder))
-        .collect()
+/// A new file for what is to stand at `path`, in the same folder, which is made if it is missing.
+fn create_beside(path: &Path) -> Result<(PathBuf, File)> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let folder = path.parent().unwrap_or(Path::new("."));
+    loop {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let temporary = folder.join(format!("{UNDER_WAY}{}-{count}", std::process::id()));
+        match OpenOptions::new().write(true).create_new(true).mode(0o444).open(&temporary) {
+            Ok(file) => return Ok((temporary, file)),
+            // Of a process of the same number that was killed, or runs on another machine.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                fs::create_dir_all(folder).doing("make the folder", folder)?;
+            }
+            Err(error) => return Err(error).doing("write in", folder),
+        }
+    }
+}
+
+/// The digest that a folder and a name spell.
+fn digest_of(head: u8, name: &[u8]) -> Option<Digest> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, rest) = name.as_chunks::<2>();
+    if pairs.len() != 31 || !rest.is_empty() {
+        return None;
+    }
+    let mut digest = [head; 32];
+    for (byte, pair) in digest[1..].iter_mut().zip(pairs) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(digest)
+}
+
+/// Digests by their first half: enough to tell them apart, at half the memory.
+type Present = HashSet<u128, BuildHasherDefault<AsItIs>>;
+
+fn prefix(digest: &Digest) -> u128 {
+    let mut half = [0; 16];
+    half.copy_from_slice(&digest[..16]);
+    u128::from_le_bytes(half)
+}
+
+/// A digest is a hash already.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn write_u128(&mut self, half: u128) {
+        self.0 = half as u64;
+    }
 }

@@ -12,18 +12,22 @@
 //! ```
 
 mod blobs;
+mod frame;
+mod index;
+mod level;
 mod log;
 mod record;
 mod unfinished;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
-use crate::error::{Error, IoContext, Result};
+use crate::error::{IoContext, Result};
 
-pub use blobs::{Blobs, Digest};
+pub use blobs::{BlobFile, Digest};
 pub use record::Record;
+
+use level::Level;
 
 /// Format of the cache folder that this birdaug reads and writes.
 const VERSION: &str = "1";
@@ -31,135 +35,145 @@ const VERSION: &str = "1";
 const TAG: &str =
     "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of birdaug: safe to delete, made again by a build.\n";
 
-/// A cache folder, open. Safe to share between threads, and between processes.
+/// A cache folder, open, and others that are read where it has nothing. Safe to share between threads, and between
+/// processes.
 pub struct Store {
-    dir: PathBuf,
-    blobs: Blobs,
-    log: Mutex<log::Log>,
-    damage: Mutex<Vec<String>>,
+    own: Level,
+    others: Vec<Level>,
 }
 
 impl Store {
-    /// Opens the cache at `dir`, made if it is not there.
+    /// Opens the cache at `dir`, made if it is not there. Records are read when they are first asked for.
     ///
     /// # Errors
-    /// [`Error::Input`] for a cache of another format version; [`Error::Io`] if it cannot be read or made.
+    /// [`Error::Input`](crate::error::Error::Input) for a cache of another format;
+    /// [`Error::Io`](crate::error::Error::Io) if it cannot be read or made.
     pub fn open(dir: &Path) -> Result<Store> {
-        let blobs = dir.join("blobs");
-        fs::create_dir_all(&blobs).doing("make the cache folder", &blobs)?;
-        let version = dir.join("version");
-        match fs::read_to_string(&version) {
-            Ok(found) if found.trim() == VERSION => {}
-            Ok(found) => {
-                return Err(Error::input_help(
-                    format!(
-                        "the cache `{}` has format version {:?}; this birdaug reads {VERSION}",
-                        dir.display(),
-                        found.trim()
-                    ),
-                    "use another folder (`--cache DIR`), or delete this one: a build makes it again",
-                ));
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                write_atomically(&version, format!("{VERSION}\n").as_bytes())?;
-                write_atomically(&dir.join("CACHEDIR.TAG"), TAG.as_bytes())?;
-            }
-            Err(error) => return Err(error).doing("read", &version),
-        }
-        let (log, torn) = log::Log::open(&dir.join("records.log"))?;
-        let mut damage = Vec::new();
-        if torn > 0 {
-            damage.push(format!(
-                "`{}` held {torn} damaged bytes; what they recorded is made again",
-                dir.join("records.log").display()
-            ));
-        }
-        Ok(Store { dir: dir.to_path_buf(), blobs: Blobs::new(blobs), log: Mutex::new(log), damage: Mutex::new(damage) })
+        Store::open_with(dir, &[])
+    }
+
+    /// [`Store::open`] with other caches behind it, asked in order for what it lacks and never written.
+    ///
+    /// # Errors
+    /// Also [`Error::Usage`](crate::error::Error::Usage) where one of the others is no cache.
+    pub fn open_with(dir: &Path, others: &[PathBuf]) -> Result<Store> {
+        let others = others.iter().map(|dir| Level::of_others(dir)).collect::<Result<Vec<_>>>()?;
+        Ok(Store { own: Level::own(dir)?, others })
     }
 
     /// The cache's folder.
     pub fn dir(&self) -> &Path {
-        &self.dir
+        &self.own.dir
+    }
+
+    /// Reads the records now, so that what keeps them from being read is an error and not a miss.
+    pub fn load(&self) -> Result<()> {
+        self.levels().try_for_each(Level::load)
+    }
+
+    /// What the cache and those behind it hold, as one digest: another one whenever a record or a blob was added or
+    /// removed. Reads names, not contents.
+    pub fn fingerprint(&self) -> Result<[u8; 32]> {
+        let mut hasher = blake3::Hasher::new();
+        for level in self.levels() {
+            hasher.update(&level.log_as_is().fingerprint()?).update(&level.blobs.fingerprint()?);
+        }
+        Ok(*hasher.finalize().as_bytes())
     }
 
     /// The record of a key, whether or not its blobs are still there.
     pub fn record(&self, key: &[u8; 32]) -> Option<Record> {
-        self.lock_log().get(key)
+        self.levels().find_map(|level| level.log().get(key))
     }
 
     /// The record of a key if every blob it names is there; a record without its blobs is a miss.
     pub fn hit(&self, key: &[u8; 32]) -> Option<Record> {
-        self.record(key).filter(|record| record.outputs.iter().all(|(_, digest)| self.blobs.has(digest)))
+        self.levels().find_map(|level| {
+            let log = level.log();
+            log.complete(key, |digest| self.has(digest)).then(|| log.get(key))?
+        })
+    }
+
+    /// Whether [`Store::hit`] has an answer, in half the time.
+    pub fn has_hit(&self, key: &[u8; 32]) -> bool {
+        self.levels().any(|level| level.log().complete(key, |digest| self.has(digest)))
     }
 
     /// Keeps records, in one append: either all of a batch is there after a crash, or a part that is whole by itself.
     pub fn commit(&self, records: &[Record]) -> Result<()> {
-        self.lock_log().append(records)
+        self.own.log_to_write()?.append(records)
     }
 
     /// Forgets a key: its work is due again.
     pub fn forget(&self, key: &[u8; 32]) -> Result<()> {
-        self.lock_log().forget(key)
+        self.own.log_to_write()?.forget(key)
     }
 
     /// Reads records that other processes have appended since.
     pub fn refresh(&self) -> Result<()> {
-        self.lock_log().refresh().map(drop)
+        self.own.log_to_write()?.refresh().map(drop)
     }
 
-    /// Every record, in no particular order.
+    /// Every record of our own cache, in the order in which they were last written.
     pub fn records(&self) -> Vec<Record> {
-        self.lock_log().all()
+        let mut records = Vec::new();
+        self.each_record(|record| records.push(record));
+        records
+    }
+
+    /// Shows every record of our own cache, one at a time: all of them at once may be many.
+    pub fn each_record(&self, look: impl FnMut(Record)) {
+        self.own.log().each(look);
     }
 
     /// Keeps bytes as a blob.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest> {
-        self.blobs.put(bytes, false)
+        self.own.blobs.put(bytes, false)
     }
 
     /// Keeps bytes that are dear to make, surviving a power cut.
     pub fn put_durable(&self, bytes: &[u8]) -> Result<Digest> {
-        self.blobs.put(bytes, true)
+        self.own.blobs.put(bytes, true)
     }
 
-    /// A blob's bytes, checked against their digest. A damaged blob is removed, remembered for [`Store::damage`],
-    /// and a miss.
+    /// A blob's bytes, checked against their digest. A damaged blob is removed (if it is ours), remembered for
+    /// [`Store::damage`], and a miss.
     pub fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
-        let found = self.blobs.get(digest)?;
-        if let blobs::Found::Damaged(path) = &found {
-            self.damage
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-                .push(format!("`{}` was damaged and is made again", path.display()));
+        for level in self.levels() {
+            if let Some(bytes) = level.get(digest)? {
+                return Ok(Some(bytes));
+            }
         }
-        Ok(match found {
-            blobs::Found::Bytes(bytes) => Some(bytes),
-            _ => None,
-        })
+        Ok(None)
     }
 
     /// Whether a blob is there (its bytes are checked when they are read).
     pub fn has(&self, digest: &Digest) -> bool {
-        self.blobs.has(digest)
+        self.levels().any(|level| level.blobs.has(digest))
     }
 
-    /// The file behind a blob.
+    /// The file behind a blob, in the first cache that has it.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.blobs.path(digest)
+        let other = match self.others.is_empty() || self.own.blobs.has(digest) {
+            true => None,
+            false => self.others.iter().find(|level| level.blobs.has(digest)),
+        };
+        other.unwrap_or(&self.own).blobs.path(digest)
     }
 
-    /// All blobs with their sizes in bytes.
+    /// All blobs of our own cache with their sizes in bytes.
     pub fn blobs(&self) -> Result<Vec<(Digest, u64)>> {
-        self.blobs.list()
+        Ok(self.own.blobs.list()?.into_iter().map(|file| (file.digest, file.bytes)).collect())
     }
 
-    /// What was found damaged since the cache was opened, a sentence each; said once, then cleared.
+    /// What was found damaged since the cache was opened, a sentence each; said once, then cleared. Damage of the
+    /// records is found when they are first read.
     pub fn damage(&self) -> Vec<String> {
-        std::mem::take(&mut self.damage.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+        self.levels().flat_map(Level::damage).collect()
     }
 
-    fn lock_log(&self) -> std::sync::MutexGuard<'_, log::Log> {
-        self.log.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn levels(&self) -> impl Iterator<Item = &Level> {
+        std::iter::once(&self.own).chain(&self.others)
     }
 }
 
@@ -176,5 +190,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+#[cfg(test)]
+mod speed_tests;
 #[cfg(test)]
 mod tests;

@@ -69,10 +69,10 @@ impl Record {
         out
     }
 
-    /// From the log's bytes; `None` if they are no record.
-    pub(super) fn decode(mut bytes: &[u8]) -> Option<Record> {
+    /// From the log's bytes, where they stand under `key`; `None` if they are no record.
+    pub(super) fn decode(key: &[u8; 32], mut bytes: &[u8]) -> Option<Record> {
         let rest = &mut bytes;
-        let mut record = Record::of(pull(rest)?.to_vec());
+        let mut record = Record { key: *key, inputs: pull(rest)?.to_vec(), ..Record::default() };
         for _ in 0..number(rest)? {
             let name = String::from_utf8(pull(rest)?.to_vec()).ok()?;
             let (digest, tail) = rest.split_first_chunk::<32>()?;
@@ -87,6 +87,24 @@ impl Record {
         }
         rest.is_empty().then_some(record)
     }
+}
+
+/// Whether a record's bytes can be read and `has` says yes to all its blobs.
+pub(super) fn all_blobs(mut bytes: &[u8], mut has: impl FnMut(&Digest) -> bool) -> bool {
+    let rest = &mut bytes;
+    let mut look = || {
+        pull(rest)?;
+        for _ in 0..number(rest)? {
+            pull(rest)?;
+            let (digest, tail) = rest.split_first_chunk::<32>()?;
+            *rest = tail;
+            if !has(digest) {
+                return None;
+            }
+        }
+        Some(())
+    };
+    look().is_some()
 }
 
 fn push(out: &mut Vec<u8>, bytes: &[u8]) {

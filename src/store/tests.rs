@@ -130,7 +130,9 @@ fn a_flipped_bit_costs_one_record_and_is_said() {
         assert!(again.record(&record(1).key).is_none(), "bit at {at}");
         assert!(again.record(&record(2).key).is_some() && again.record(&record(3).key).is_some(), "bit at {at}");
         assert_eq!(again.damage().len(), 1, "bit at {at}");
-        assert!(Store::open(store.dir()).unwrap().damage().is_empty(), "said twice, bit at {at}");
+        let third = Store::open(store.dir()).unwrap();
+        third.load().unwrap();
+        assert!(third.damage().is_empty(), "said twice, bit at {at}");
     }
 }
 
@@ -156,6 +158,110 @@ fn a_cache_of_another_version_is_refused_plainly() {
     fs::write(store.dir().join("version"), "99\n").unwrap();
     let message = Store::open(store.dir()).err().unwrap().to_string();
     assert!(message.contains("has format version \"99\"; this birdaug reads 1"), "{message}");
+}
+
+#[test]
+fn a_log_of_another_format_is_refused_plainly_and_left_alone() {
+    let (_dir, store) = open();
+    store.commit(&[record(1), record(2)]).unwrap();
+    let whole = fs::read(log_path(&store)).unwrap();
+    for version in [b'0', b'2'] {
+        let mut other = whole.clone();
+        for at in 0..other.len() - 3 {
+            if &whole[at..at + 4] == b"BdL1" {
+                other[at + 3] = version;
+            }
+        }
+        fs::write(log_path(&store), &other).unwrap();
+        let message = Store::open(store.dir()).err().unwrap().to_string();
+        let told = format!("records.log` was written in format {}; this birdaug reads 1", version as char);
+        assert!(message.contains(&told), "{message}");
+        assert_eq!(fs::read(log_path(&store)).unwrap(), other);
+    }
+}
+
+#[test]
+fn opening_reads_no_record_and_damage_is_said_at_the_first_lookup() {
+    let (_dir, store) = open();
+    store.commit(&[record(1), record(2)]).unwrap();
+    let mut bytes = fs::read(log_path(&store)).unwrap();
+    bytes[60] ^= 1;
+    fs::write(log_path(&store), &bytes).unwrap();
+    let again = Store::open(store.dir()).unwrap();
+    assert!(again.damage().is_empty());
+    assert_eq!(fs::read(log_path(&store)).unwrap(), bytes, "nothing is mended before it is read");
+    assert!(again.record(&record(2).key).is_some());
+    assert_eq!(again.damage().len(), 1);
+}
+
+#[test]
+fn a_log_that_cannot_be_read_is_an_error_and_not_an_empty_cache() {
+    let (_dir, store) = open();
+    fs::create_dir(log_path(&store)).unwrap();
+    let again = Store::open(store.dir());
+    let failed = again.and_then(|again| again.load()).err().unwrap().to_string();
+    assert!(failed.contains("records.log"), "{failed}");
+}
+
+#[test]
+fn the_fingerprint_changes_with_every_blob_and_record_and_with_nothing_else() {
+    let (_dir, store) = open();
+    let mut seen = vec![store.fingerprint().unwrap()];
+    let first = store.put(b"bird").unwrap();
+    seen.push(store.fingerprint().unwrap());
+    store.put(b"owl").unwrap();
+    seen.push(store.fingerprint().unwrap());
+    store.commit(&[record(1)]).unwrap();
+    seen.push(store.fingerprint().unwrap());
+    store.forget(&record(1).key).unwrap();
+    seen.push(store.fingerprint().unwrap());
+    let distinct: std::collections::BTreeSet<_> = seen.iter().collect();
+    assert_eq!(distinct.len(), seen.len());
+
+    let last = *seen.last().unwrap();
+    assert_eq!(Store::open(store.dir()).unwrap().fingerprint().unwrap(), last);
+    fs::write(store.dir().join("blobs").join(".new-1-1"), b"half").unwrap();
+    store.get(&first).unwrap();
+    store.keep_unfinished(&[1; 32], b"state").unwrap();
+    assert_eq!(store.fingerprint().unwrap(), last);
+    fs::remove_file(store.blob_path(&first)).unwrap();
+    assert_ne!(store.fingerprint().unwrap(), last);
+}
+
+#[test]
+fn a_blob_that_vanished_is_a_miss_from_then_on_and_another_processs_blob_is_found() {
+    let (_dir, one) = open();
+    let two = Store::open(one.dir()).unwrap();
+    let digest = one.put(b"bird").unwrap();
+    let whole = Record::of(vec![1]).output("image", digest);
+    one.commit(std::slice::from_ref(&whole)).unwrap();
+    assert_eq!(two.hit(&whole.key), Some(whole.clone()), "listed");
+    let late = one.put(b"owl").unwrap();
+    assert!(two.has(&late), "put after the list was made");
+    fs::remove_file(one.blob_path(&digest)).unwrap();
+    assert_eq!(two.get(&digest).unwrap(), None);
+    assert!(!two.has_hit(&whole.key));
+    assert_eq!(two.hit(&whole.key), None);
+}
+
+#[test]
+fn two_processes_may_put_the_same_blobs_at_once() {
+    let (_dir, store) = open();
+    let stores: Vec<Store> = (0..4).map(|_| Store::open(store.dir()).unwrap()).collect();
+    std::thread::scope(|scope| {
+        for store in &stores {
+            scope.spawn(move || {
+                for n in 0..200u32 {
+                    store.put(&n.to_le_bytes()).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(store.blobs().unwrap().len(), 200);
+    let left = fs::read_dir(store.dir().join("blobs")).unwrap().flat_map(|folder| {
+        fs::read_dir(folder.unwrap().path()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap())
+    });
+    assert!(left.into_iter().all(|name| name.len() == 62), "no temporary file is left");
 }
 
 #[test]
