@@ -115,6 +115,9 @@ pub struct Plan {
     /// Exit with status 3 if work is due
     #[arg(long)]
     pub check: bool,
+    /// Read every photo and every file of the tree again, whatever their times say
+    #[arg(long)]
+    pub rehash: bool,
     /// One JSON document on standard output
     #[arg(long)]
     pub json: bool,
@@ -128,6 +131,9 @@ pub struct Build {
     /// compare, report
     #[arg(long, value_name = "STEP")]
     pub until: Option<String>,
+    /// Read every photo and every file of the tree again, whatever their times say
+    #[arg(long)]
+    pub rehash: bool,
 }
 
 /// `birdaug why`.

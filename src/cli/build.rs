@@ -23,7 +23,8 @@ pub fn run(options: &Build, global: &Global) -> Result<()> {
     }
     run::listen();
     let store = Store::open(&global.cache)?;
-    let walked = run::build(&recipe, &store, &progress, &Options { device: global.device.clone(), until })?;
+    let asked = Options { device: global.device.clone(), until, rehash: options.rehash };
+    let walked = run::build(&recipe, &store, &progress, &asked)?;
     for note in &walked.notes {
         progress.say(&format!("note: {note}"));
     }

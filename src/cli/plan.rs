@@ -26,7 +26,7 @@ pub fn run(options: &Plan, global: &Global) -> Result<()> {
         }
     }
     let store = Store::open(&global.cache)?;
-    let walked = run::plan(&recipe, &store, &progress, &Options::default())?;
+    let walked = run::plan(&recipe, &store, &progress, &Options { rehash: options.rehash, ..Options::default() })?;
     if options.json {
         terminal::json(&as_json(&walked, &unbuilt));
     } else if !global.quiet {

@@ -34,7 +34,7 @@ pub fn run(options: &Report, global: &Global) -> Result<()> {
     {
         return Err(Error::Io { doing: "replace", path: report, source: error });
     }
-    let options = Options { device: global.device.clone(), until: Step::Report };
+    let options = Options { device: global.device.clone(), ..Options::default() };
     let walked = run::build(&recipe, &store, &quiet, &options)?;
     if !global.quiet {
         if let Some(headline) = walked.headline {

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::alike::{self, Face};
 use super::decode;
 use super::digest::Digest;
+use super::hashing::{self, Hashed};
 use super::listing::{self, Listing};
 use super::names::{exclude_text, nearly_same, quoted, rename_text};
-use super::scan::{self, Hashed, ScanOptions, Split, missing_from_train};
+use super::scan::{self, ScanOptions, Split, missing_from_train};
 use super::stat_index::StatIndex;
 use crate::error::{Error, Result};
 use crate::text;
@@ -99,7 +100,7 @@ pub fn audit(
 ) -> Result<Vec<Finding>> {
     let mut listing = listing::list(options)?;
     listing.folders.retain(|folder| !options.excludes(options.species_of(&folder.name)));
-    let Hashed { digests, unreadable, .. } = scan::hash(options, &listing.folders, index)?;
+    let Hashed { digests, unreadable, .. } = hashing::digests(&options.root, &scan::listed(&listing), index)?;
 
     let mut findings = Vec::new();
     for folder in &listing.folders {

@@ -6,6 +6,7 @@ pub mod cut;
 pub mod decode;
 pub mod digest;
 pub mod encoding;
+pub mod hashing;
 mod jpeg;
 mod listing;
 mod names;

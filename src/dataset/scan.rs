@@ -4,12 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
-use rayon::prelude::*;
-
-use super::digest::{self, Digest};
+use super::digest::Digest;
+use super::hashing::{Hashed, Listed, digests};
 use super::listing::{self, Folder, Listing};
 use super::names::{exclude_text, rename_text, twin};
-use super::stat_index::{self, Entry, Stat, StatIndex};
+use super::stat_index::StatIndex;
 use crate::error::{Error, IoContext, Result};
 use crate::text;
 
@@ -128,17 +127,58 @@ impl Dataset {
 /// Fails, with what to write into the recipe, if there is no root, no train folder or no species; if a species has no
 /// image in train; if `rename` or `exclude` name something that is not there; or if a folder or file is unreadable.
 pub fn scan(options: &ScanOptions, index: &mut StatIndex) -> Result<Dataset> {
+    look(options, index).map(|look| look.dataset(options))
+}
+
+/// A dataset's folders and digests before they are put in order.
+pub struct Look {
+    listing: Listing,
+    hashed: Hashed,
+}
+
+/// The part of [`scan`] that asks the disk, and can fail.
+///
+/// # Errors
+/// As [`scan`].
+pub fn look(options: &ScanOptions, index: &mut StatIndex) -> Result<Look> {
     let mut listing = listing::list(options)?;
     check(options, &listing)?;
     listing.folders.retain(|folder| !options.excludes(options.species_of(&folder.name)));
     if let Some((path, source)) = listing.folders.iter_mut().find_map(|f| f.broken.pop()) {
         return Err(source).doing("read", options.root.join(path));
     }
-    let Hashed { digests, unreadable, read } = hash(options, &listing.folders, index)?;
-    if let Some((_, error)) = unreadable.into_iter().next() {
-        return Err(error);
+    let mut hashed = digests(&options.root, &listed(&listing), index)?;
+    if !hashed.unreadable.is_empty() {
+        return Err(hashed.unreadable.swap_remove(0).1);
+    }
+    Ok(Look { listing, hashed })
+}
+
+/// The listing's folders as they are hashed.
+pub(super) fn listed(listing: &Listing) -> Vec<Listed<'_>> {
+    listing.folders.iter().map(|folder| Listed { path: &folder.path, files: &folder.files }).collect()
+}
+
+impl Look {
+    /// Identifies names and bytes of all photos, and what was passed over: equal for equal datasets under equal options.
+    pub fn digest(&self) -> Digest {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&super::hashing::digest_of(&listed(&self.listing), &self.hashed.digests));
+        for (path, why) in &self.listing.skipped {
+            hasher.update(format!("{path:?} {why:?}").as_bytes());
+        }
+        *hasher.finalize().as_bytes()
     }
 
+    /// The photos in order.
+    pub fn dataset(self, options: &ScanOptions) -> Dataset {
+        let Look { listing, hashed } = self;
+        in_order(options, listing, hashed)
+    }
+}
+
+fn in_order(options: &ScanOptions, listing: Listing, hashed: Hashed) -> Dataset {
+    let Hashed { digests, read, .. } = hashed;
     let names: BTreeSet<&str> = listing.folders.iter().map(|f| options.species_of(&f.name)).collect();
     let species: Vec<String> = names.iter().map(|name| name.to_string()).collect();
     let number: HashMap<&str, u32> = names.into_iter().zip(0..).collect();
@@ -165,77 +205,7 @@ pub fn scan(options: &ScanOptions, index: &mut StatIndex) -> Result<Dataset> {
             (a.split, a.species).cmp(&(b.split, b.species)).then_with(names).then_with(|| a.path.cmp(&b.path))
         });
     }
-    Ok(Dataset { root: options.root.clone(), species, photos, skipped: listing.skipped, hashed: read })
-}
-
-/// What [`hash`] found.
-pub(super) struct Hashed {
-    /// By folder and file; `None` where the file could not be read.
-    pub digests: Vec<Vec<Option<Digest>>>,
-    /// Paths relative to the root, in the order of the folders and files.
-    pub unreadable: Vec<(String, Error)>,
-    /// Number of files whose bytes were read.
-    pub read: usize,
-}
-
-/// The digests of all files of all folders; `index` is asked first, and updated. Fails without a root.
-pub(super) fn hash(options: &ScanOptions, folders: &[Folder], index: &mut StatIndex) -> Result<Hashed> {
-    let root = stat_index::folder_key(&options.root)?;
-    let key = |folder: &Folder| format!("{root}/{}", folder.path);
-    let known: Vec<Vec<Option<Digest>>> = folders
-        .par_iter()
-        .map(|folder| {
-            let entries = index.folder(&key(folder));
-            folder.files.iter().map(|(name, stat)| StatIndex::lookup(entries, name, stat)).collect()
-        })
-        .collect();
-    let missing: Vec<(usize, usize)> = (0..folders.len())
-        .flat_map(|f| (0..known[f].len()).map(move |n| (f, n)))
-        .filter(|&(f, n)| known[f][n].is_none())
-        .collect();
-    let now = stat_index::now();
-    let read: Vec<Result<(Digest, Stat)>> = missing
-        .par_iter()
-        .map_init(Vec::new, |buffer, &(f, n)| {
-            let (name, _) = &folders[f].files[n];
-            digest::of_file_with(&options.root.join(&folders[f].path).join(name), buffer)
-        })
-        .collect();
-    let mut out = Hashed { digests: Vec::with_capacity(folders.len()), unreadable: Vec::new(), read: read.len() };
-    let mut fresh = HashMap::new();
-    for (place, read) in missing.into_iter().zip(read) {
-        match read {
-            Ok(read) => {
-                fresh.insert(place, read);
-            }
-            Err(error) => {
-                let (f, n) = place;
-                out.unreadable.push((format!("{}/{}", folders[f].path, folders[f].files[n].0), error));
-            }
-        }
-    }
-
-    let mut seen = BTreeSet::new();
-    for (f, (folder, known)) in folders.iter().zip(known).enumerate() {
-        let key = key(folder);
-        if known.iter().all(Option::is_some) && index.folder(&key).len() == known.len() {
-            out.digests.push(known);
-            seen.insert(key);
-            continue;
-        }
-        let mut digests = Vec::with_capacity(known.len());
-        let mut entries = Vec::with_capacity(known.len());
-        for (n, ((name, stat), known)) in folder.files.iter().zip(known).enumerate() {
-            let found = known.map(|digest| (digest, *stat)).or_else(|| fresh.remove(&(f, n)));
-            digests.push(found.map(|(digest, _)| digest));
-            entries.extend(found.map(|(digest, stat)| Entry { name: name.clone(), stat, digest }));
-        }
-        out.digests.push(digests);
-        index.replace(key.clone(), entries, now);
-        seen.insert(key);
-    }
-    index.prune(&root, |key| seen.contains(key));
-    Ok(out)
+    Dataset { root: options.root.clone(), species, photos, skipped: listing.skipped, hashed: read }
 }
 
 /// Everything that is wrong with the species' names, in one error with the recipe text that mends it.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::dataset::digest;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;

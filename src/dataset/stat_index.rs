@@ -36,6 +36,11 @@ impl Stat {
         }
     }
 
+    /// Whether nothing but the file's place or links differs: it has the size and the time of change of `other`.
+    pub fn has_bytes_of(&self, other: &Stat) -> bool {
+        (self.size, self.mtime) == (other.size, other.mtime)
+    }
+
     /// Whether a file hashed at `now` may change again without its times showing it: file systems count time in ticks
     /// of up to two seconds, so a file that was only just written is not remembered (git's "racy" files).
     fn is_fresh_at(&self, now: i64) -> bool {
@@ -155,20 +160,19 @@ impl StatIndex {
         }
     }
 
-    /// The digest of one file, read only if it changed since it was last asked for.
-    pub fn digest(&mut self, path: &Path) -> Result<Digest> {
-        let stat = Stat::of(&std::fs::metadata(path).doing("read", path)?);
-        let key = folder_key(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if let Some(digest) = StatIndex::lookup(self.folder(&key), &name, &stat) {
-            return Ok(digest);
+    /// What is remembered of a file.
+    pub fn entry(&self, folder: &str, name: &str) -> Option<&Entry> {
+        let entries = self.folder(folder);
+        entries.binary_search_by(|entry| entry.name.as_str().cmp(name)).ok().map(|at| &entries[at])
+    }
+
+    /// A remembered file is in another state now, with the same bytes.
+    pub fn restat(&mut self, folder: &str, name: &str, stat: Stat) {
+        let Some(entries) = self.folders.get_mut(folder) else { return };
+        if let Ok(at) = entries.binary_search_by(|entry| entry.name.as_str().cmp(name)) {
+            self.changed |= entries[at].stat != stat;
+            entries[at].stat = stat;
         }
-        let now = now();
-        let (digest, stat) = digest::of_file_with(path, &mut Vec::new())?;
-        let mut entries: Vec<Entry> = self.folder(&key).iter().filter(|e| e.name != name).cloned().collect();
-        entries.push(Entry { name, stat, digest });
-        self.replace(key, entries, now);
-        Ok(digest)
     }
 
     /// Writes the index where it was loaded from, by a temporary file, if anything changed.
@@ -369,24 +373,5 @@ mod tests {
         assert_eq!(index.folder(&format!("{root}/excluded")).len(), 1);
         assert_eq!(index.folder(&format!("{root}/gone")).len(), 0);
         assert_eq!(index.folder(&format!("{root}-other/gone")).len(), 1);
-    }
-
-    #[test]
-    fn a_single_file_is_remembered_until_it_changes() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("weights.bin");
-        let write = |bytes: &[u8], seconds| {
-            fs::write(&path, bytes).unwrap();
-            let time = UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-            fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
-        };
-        write(b"one", 1_000_000_000);
-        let mut index = StatIndex::load(&dir.path().join("index"));
-        assert_eq!(index.digest(&path).unwrap(), digest::of(b"one"));
-        assert_eq!(index.len(), 1);
-        assert_eq!(index.digest(&path).unwrap(), digest::of(b"one"));
-        write(b"two", 1_000_000_001);
-        assert_eq!(index.digest(&path).unwrap(), digest::of(b"two"));
-        assert_eq!(index.len(), 1);
     }
 }

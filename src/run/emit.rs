@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::dataset::stat_index::StatIndex;
 use crate::dataset::{Split, encoding};
 use crate::error::{Error, IoContext, Result};
 use crate::plan::inputs::{self, Digest, PhotoList};
@@ -15,7 +16,7 @@ use super::selection::{Candidate, Selection};
 use super::session::{Mode, Session};
 use super::stop;
 use super::survey::{self, Survey};
-use super::tree::{Content, File, MARK, Tree};
+use super::tree::{Content, File, Indices, MARK, Present, Tree, Writer};
 
 /// A kept image as a file of the tree.
 #[derive(Debug, Clone)]
@@ -89,9 +90,16 @@ pub fn emit(
     let out = &session.recipe.emit.out;
     let inputs =
         Inputs::new("emit", 1).digest("tree", tree.digest()).text("emit.link", session.recipe.emit.link.name());
-    let mut index = crate::dataset::stat_index::StatIndex::load(&survey::stat_index_path(session.store, "tree", out));
-    let difference = tree.difference(out, &mut index)?;
+    let mut index = StatIndex::load(&survey::stat_index_path(session.store, "tree", out));
+    if session.options.rehash {
+        index.forget();
+    }
+    let present = Present::look(out, &mut index)?;
     index.save()?;
+    let difference = match &present {
+        Some(present) => present.difference(&tree, out),
+        None => Some(format!("`{}` is not there", out.display())),
+    };
     let known = session.store.hit(&inputs.key().0).is_some();
     if let Some(reason) = difference {
         session.ledger.due(Step::Emit, reason);
@@ -105,29 +113,31 @@ pub fn emit(
         return Ok(());
     }
     stop::check()?;
-    // A blob is checked before it is linked: a damaged one must not reach the tree.
-    for image in synthetic {
-        if session.store.get(&image.file)?.is_none() {
-            session.report_damage();
-            return Err(lost());
-        }
-    }
-    let mut task = session.progress.task("emit", tree.files.len(), "file");
-    let done = std::sync::atomic::AtomicUsize::new(0);
-    tree.write(out, session.recipe.emit.link, &|| {
-        done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    })?;
-    task.set(done.into_inner(), "");
-    task.finish();
+    write(session, &tree, present.as_ref(), &mut index)?;
     session.ledger.made(Step::Emit, 1);
-    if let Some(reason) = tree.difference(out, &mut index)? {
-        return Err(Error::input_help(
-            format!("the tree at `{}` is not what was written: {reason}", out.display()),
-            "something else writes there; run the build again",
-        ));
-    }
-    index.save()?;
     session.note("emit", &inputs)
+}
+
+/// Puts the tree in its place and remembers the state of its files.
+fn write(session: &Session<'_>, tree: &Tree, present: Option<&Present>, index: &mut StatIndex) -> Result<()> {
+    let out = &session.recipe.emit.out;
+    let root = &session.recipe.dataset.root;
+    let task = std::sync::Mutex::new(session.progress.task("emit", tree.len(), "file"));
+    let writer = Writer {
+        out,
+        link: session.recipe.emit.link,
+        spare: session.store.dir().join("trees").join(survey::place_name(out)),
+        whole: &|digest| Ok(session.store.get(digest)?.is_some()),
+        each: &|files| task.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).advance(files),
+    };
+    let written = writer.write(tree, present);
+    session.report_damage();
+    let mut photos = StatIndex::load(&survey::stat_index_path(session.store, "photos", root));
+    tree.settle(out, &written?, Indices { tree: index, photos: &mut photos, root })?;
+    index.save()?;
+    photos.save()?;
+    task.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).finish();
+    Ok(())
 }
 
 fn tree(
@@ -147,7 +157,7 @@ fn tree(
             let photo = &dataset.photos[i];
             let name = photo.path.rsplit('/').next().unwrap_or(&photo.path);
             let path = free_path(&tree, split.name(), dataset.species_of(i), name, &photo.digest);
-            tree.files.insert(path.clone(), File { content: Content::Link(dataset.path(i)), digest: photo.digest });
+            tree.insert(&path, File { content: Content::Photo(dataset.path(i)), digest: photo.digest });
             let row = Row {
                 split,
                 species: photo.species as usize,
@@ -162,8 +172,8 @@ fn tree(
     for (candidate, image) in selection.kept().zip(synthetic) {
         let species = &dataset.species[candidate.species];
         let path = format!("train/{species}/synthetic-{}.{ending}", candidate.key.short());
-        let content = Content::Link(session.store.blob_path(&image.file));
-        tree.files.insert(path.clone(), File { content, digest: image.file });
+        let content = Content::Blob(session.store.blob_path(&image.file));
+        tree.insert(&path, File { content, digest: image.file });
         let source = candidate.source.and_then(|digest| survey.path_by_digest(&digest)).unwrap_or_default();
         let row = Row {
             split: Split::Train,
@@ -194,7 +204,7 @@ struct Row<'c> {
 /// The photo's own name, with digits of its digest where that is taken (merged folders, both test sets).
 fn free_path(tree: &Tree, split: &str, species: &str, name: &str, digest: &Digest) -> String {
     let path = format!("{split}/{species}/{name}");
-    if !tree.files.contains_key(&path) {
+    if !tree.contains(&path) {
         return path;
     }
     let (stem, ending) = name.rsplit_once('.').unwrap_or((name, "jpg"));

@@ -53,11 +53,13 @@ pub struct Options {
     pub device: String,
     /// The last step.
     pub until: Step,
+    /// Read every photo and every file of the tree again, whatever their times say.
+    pub rehash: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { device: "auto".to_string(), until: Step::Report }
+        Options { device: "auto".to_string(), until: Step::Report, rehash: false }
     }
 }
 

@@ -174,13 +174,22 @@ pub fn scan_options(recipe: &Recipe) -> ScanOptions {
 
 /// The file that remembers which digest the files of a folder had.
 pub fn stat_index_path(store: &Store, what: &str, root: &std::path::Path) -> PathBuf {
-    let place = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_path_buf());
-    let name = blake3::hash(place.to_string_lossy().as_bytes()).to_hex();
-    store.dir().join(format!("stat-{what}-{}", &name[..16]))
+    store.dir().join(format!("stat-{what}-{}", place_name(root)))
+}
+
+/// A name for a folder of this machine.
+pub fn place_name(folder: &std::path::Path) -> String {
+    // What is not there yet has the name that it will have.
+    let place = std::fs::canonicalize(folder).or_else(|_| std::path::absolute(folder));
+    let place = place.unwrap_or_else(|_| folder.to_path_buf());
+    blake3::hash(place.to_string_lossy().as_bytes()).to_hex()[..16].to_string()
 }
 
 fn scan_step(session: &mut Session<'_>) -> Result<Dataset> {
     let mut index = StatIndex::load(&stat_index_path(session.store, "photos", &session.recipe.dataset.root));
+    if session.options.rehash {
+        index.forget();
+    }
     let dataset = scan(&scan_options(session.recipe), &mut index)?;
     index.save()?;
     Ok(dataset)

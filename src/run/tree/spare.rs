@@ -1,0 +1,113 @@
+//! The tree that was swapped out last, kept in the cache to become the next one: only the folders that changed are
+//! written again before it is swapped back in. Costs links and no space; dropped whenever anything about it is in doubt.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{IoContext, Result};
+use crate::plan::Key;
+use crate::plan::inputs::Digest;
+use crate::recipe::Link;
+use crate::store;
+
+const HEAD: &str = "birdaug spare tree 1";
+
+/// The place of a spare tree: `tree/`, and `held`, which says what is in it.
+pub struct Spare {
+    dir: PathBuf,
+}
+
+/// A folder of the spare tree as it was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    pub digest: Digest,
+    pub state: FolderState,
+}
+
+/// Changes whenever an entry of a folder is added, removed or renamed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FolderState {
+    mtime: (i64, i64),
+    inode: u64,
+}
+
+impl FolderState {
+    /// The state of the folder at `path`; `None` if there is none.
+    pub fn of(path: &Path) -> Option<FolderState> {
+        let metadata: Metadata = fs::metadata(path).ok().filter(Metadata::is_dir)?;
+        Some(FolderState { mtime: (metadata.mtime(), metadata.mtime_nsec()), inode: metadata.ino() })
+    }
+}
+
+impl Spare {
+    /// The spare tree in the folder `dir`, which need not be there.
+    pub fn new(dir: PathBuf) -> Spare {
+        Spare { dir }
+    }
+
+    /// Where its files are.
+    pub fn tree(&self) -> PathBuf {
+        self.dir.join("tree")
+    }
+
+    /// Whether it lies on the file system of `out`, so that the two can be exchanged.
+    pub fn is_beside(&self, out: &Path) -> bool {
+        let device = |path: &Path| path.ancestors().find_map(|path| fs::metadata(path).ok()).map(|found| found.dev());
+        device(&self.dir) == device(out)
+    }
+
+    /// What it holds; `None` if that is not known for certain.
+    pub fn held(&self, link: Link) -> Option<BTreeMap<String, Held>> {
+        let text = fs::read_to_string(self.dir.join("held")).ok()?;
+        let (body, sum) = text.trim_end().rsplit_once('\n')?;
+        if Key(*blake3::hash(body.as_bytes()).as_bytes()).hex() != sum {
+            return None;
+        }
+        let mut lines = body.lines();
+        if lines.next()? != format!("{HEAD} {}", link.name()) {
+            return None;
+        }
+        lines.map(line).collect()
+    }
+
+    /// From now on it is neither the old tree nor the new one.
+    pub fn touch(&self) -> Result<()> {
+        let path = self.dir.join("held");
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).doing("remove", &path),
+            _ => Ok(()),
+        }
+    }
+
+    /// Says that it holds these folders, as they are now.
+    pub fn hold(&self, link: Link, folders: &BTreeMap<String, Digest>) -> Result<()> {
+        let root = self.tree();
+        let mut text = format!("{HEAD} {}\n", link.name());
+        for (folder, digest) in folders {
+            let Some(state) = FolderState::of(&root.join(folder)) else { return Ok(()) };
+            let (seconds, nanoseconds) = state.mtime;
+            text.push_str(&format!("{} {seconds} {nanoseconds} {} {folder}\n", Key(*digest).hex(), state.inode));
+        }
+        let sum = Key(*blake3::hash(text.trim_end().as_bytes()).as_bytes()).hex();
+        store::write_atomically(&self.dir.join("held"), format!("{text}{sum}\n").as_bytes())
+    }
+
+    /// Removes it.
+    pub fn drop(&self) -> Result<()> {
+        self.touch()?;
+        match fs::remove_dir_all(&self.dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).doing("remove", &self.dir),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn line(line: &str) -> Option<(String, Held)> {
+    let mut words = line.splitn(5, ' ');
+    let digest = Key::from_hex(words.next()?)?.0;
+    let mtime = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let inode = words.next()?.parse().ok()?;
+    Some((words.next()?.to_string(), Held { digest, state: FolderState { mtime, inode } }))
+}
