@@ -90,10 +90,8 @@ pub fn emit(
     let out = &session.recipe.emit.out;
     let inputs =
         Inputs::new("emit", 1).digest("tree", tree.digest()).text("emit.link", session.recipe.emit.link.name());
-    let mut index = StatIndex::load(&survey::stat_index_path(session.store, "tree", out));
-    if session.options.rehash {
-        index.forget();
-    }
+    session.tree_digest = Some(tree.digest());
+    let mut index = survey::tree_index(session.store, session.recipe, session.options);
     let present = Present::look(out, &mut index)?;
     index.save()?;
     let difference = match &present {

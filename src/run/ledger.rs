@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::plan::{State, Step};
 
 /// How many reasons of a step are kept; the rest are counted.
@@ -17,7 +19,7 @@ pub struct Ledger {
 }
 
 /// Candidates of one species.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpeciesDue {
     pub name: String,
     pub real: usize,
@@ -28,6 +30,13 @@ pub struct SpeciesDue {
     pub to_make: usize,
     /// At most so many more, if the filter drops some.
     pub refill: usize,
+}
+
+impl SpeciesDue {
+    /// The same row once everything due is made.
+    pub fn when_made(&self) -> SpeciesDue {
+        SpeciesDue { cached: self.cached + self.to_make, to_make: 0, ..self.clone() }
+    }
 }
 
 impl Ledger {

@@ -6,6 +6,7 @@ mod choose;
 mod doctor;
 mod emit;
 mod explain;
+mod finished;
 mod fitting;
 mod gate;
 mod ledger;
@@ -44,6 +45,15 @@ pub struct Walked {
     pub headline: Option<String>,
     /// Whole sentences for the person: shortfalls, photos left out.
     pub notes: Vec<String>,
+}
+
+impl Walked {
+    /// A walk that found nothing to do.
+    fn nothing_due(species: Vec<SpeciesDue>, headline: Option<String>, notes: Vec<String>) -> Walked {
+        let mut ledger = Ledger::default();
+        ledger.species = species;
+        Walked { ledger, headline, notes }
+    }
 }
 
 /// How a walk is to be done; what the recipe says nothing of.
@@ -85,8 +95,13 @@ pub fn limit_threads(jobs: u16) {
 }
 
 fn walk(recipe: &Recipe, store: &Store, progress: &Progress, mode: Mode, options: &Options) -> Result<Walked> {
+    let look = match finished::ask(recipe, store, options)? {
+        finished::Asked::Nothing(walked) => return Ok(walked),
+        finished::Asked::Walk(look) => look,
+    };
     let device = device::select(&options.device)?;
     let mut session = Session::new(recipe, store, progress, mode, device, options)?;
+    session.look = look;
     session.report_damage();
     let outcome = steps(&mut session);
     session.report_damage();
@@ -95,6 +110,9 @@ fn walk(recipe: &Recipe, store: &Store, progress: &Progress, mode: Mode, options
         session.remember()?;
     }
     let (headline, notes) = outcome?;
+    if options.until == Step::Report && (mode == Mode::Build || !session.ledger.any_due()) {
+        finished::remember(&session, &notes)?;
+    }
     Ok(Walked { ledger: session.ledger, headline, notes })
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use crate::dataset::scan::Look;
 use crate::error::{Error, IoContext, Result};
 use crate::nn::device;
 use crate::plan::inputs::{Digest, PhotoList};
@@ -33,6 +34,12 @@ pub struct Session<'a> {
     pub device: tch::Device,
     pub options: &'a Options,
     pub ledger: Ledger,
+    /// The dataset's folders, if they were looked at before the first step.
+    pub look: Option<Look>,
+    /// Identifies the photos, once they are scanned.
+    pub photos_digest: Option<Digest>,
+    /// Identifies the augmented tree, once it is known.
+    pub tree_digest: Option<Digest>,
     /// The key that each named piece of work had at the end of the last build, for `why`.
     last: BTreeMap<String, String>,
     /// The same for this walk.
@@ -53,7 +60,21 @@ impl<'a> Session<'a> {
     ) -> Result<Session<'a>> {
         let last = read_last(&last_path(store, recipe))?;
         let (now, lists) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Session { recipe, store, progress, mode, device, options, ledger: Ledger::default(), last, now, lists })
+        Ok(Session {
+            recipe,
+            store,
+            progress,
+            mode,
+            device,
+            options,
+            ledger: Ledger::default(),
+            look: None,
+            photos_digest: None,
+            tree_digest: None,
+            last,
+            now,
+            lists,
+        })
     }
 
     /// The record of a piece of work: from the cache, or made now and kept. Planning, a miss is noted under `step`
@@ -192,7 +213,8 @@ impl<'a> Session<'a> {
     }
 }
 
-fn last_path(store: &Store, recipe: &Recipe) -> PathBuf {
+/// Where the keys of the last build are remembered.
+pub fn last_path(store: &Store, recipe: &Recipe) -> PathBuf {
     // Recipes of one name in two folders share a cache without sharing their history.
     let place = blake3::hash(recipe.path.to_string_lossy().as_bytes()).to_hex();
     store.dir().join("last").join(format!("{}-{}", recipe.name, &place[..8]))

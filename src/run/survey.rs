@@ -18,6 +18,7 @@ use crate::recipe::{Encode, ImageFormat, Recipe, SplitKind, TestImages};
 use crate::store::Store;
 use crate::text;
 
+use super::Options;
 use super::ledger::SpeciesDue;
 use super::session::Session;
 
@@ -185,14 +186,37 @@ pub fn place_name(folder: &std::path::Path) -> String {
     blake3::hash(place.to_string_lossy().as_bytes()).to_hex()[..16].to_string()
 }
 
-fn scan_step(session: &mut Session<'_>) -> Result<Dataset> {
-    let mut index = StatIndex::load(&stat_index_path(session.store, "photos", &session.recipe.dataset.root));
-    if session.options.rehash {
+/// Which digest each photo had; nothing if all are to be read again.
+pub fn photo_index(store: &Store, recipe: &Recipe, options: &Options) -> StatIndex {
+    index(&stat_index_path(store, "photos", &recipe.dataset.root), options)
+}
+
+/// Which digest each file of the emitted tree had; nothing if all are to be read again.
+pub fn tree_index(store: &Store, recipe: &Recipe, options: &Options) -> StatIndex {
+    index(&stat_index_path(store, "tree", &recipe.emit.out), options)
+}
+
+fn index(path: &std::path::Path, options: &Options) -> StatIndex {
+    let mut index = StatIndex::load(path);
+    if options.rehash {
         index.forget();
     }
-    let dataset = scan(&scan_options(session.recipe), &mut index)?;
-    index.save()?;
-    Ok(dataset)
+    index
+}
+
+fn scan_step(session: &mut Session<'_>) -> Result<Dataset> {
+    let asked = scan_options(session.recipe);
+    let look = match session.look.take() {
+        Some(look) => look,
+        None => {
+            let mut index = photo_index(session.store, session.recipe, session.options);
+            let look = scan::look(&asked, &mut index)?;
+            index.save()?;
+            look
+        }
+    };
+    session.photos_digest = Some(look.digest());
+    Ok(look.dataset(&asked))
 }
 
 /// What the audit of a set of photos found, kept so that only new photos are looked at again.

@@ -107,7 +107,7 @@ fn text_of(recipe: &Recipe, notes: &[String]) -> String {
 }
 
 /// BLAKE3 of the results folder's files; `None` if one is not there.
-fn folder_digest(dir: &std::path::Path) -> Result<Option<[u8; 32]>> {
+pub fn folder_digest(dir: &std::path::Path) -> Result<Option<[u8; 32]>> {
     let mut hasher = blake3::Hasher::new();
     for name in ["metrics.json", "comparison.csv", "history.csv", "predictions.csv", "report.html"] {
         let path = dir.join(name);
@@ -127,7 +127,7 @@ fn headline(results: &Results) -> String {
 }
 
 /// The verdicts of an earlier build, read from its results.
-fn read_headline(recipe: &Recipe) -> Option<String> {
+pub fn read_headline(recipe: &Recipe) -> Option<String> {
     let text = std::fs::read_to_string(recipe.report.out.join("metrics.json")).ok()?;
     let value: serde_json::Value = serde_json::from_str(&text).ok()?;
     let lines: Vec<String> = value["comparisons"]

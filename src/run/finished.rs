@@ -1,0 +1,149 @@
+//! What a finished build rested on, remembered, so that the next one sees by a walk of the trees alone that nothing is
+//! due: it asks for the digests of the photos and of the emitted tree, for what the cache holds, and for the recipe.
+//! Any difference, and the steps are walked as ever. Says nothing of what is due.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::scan::{Look, look};
+use crate::error::{IoContext, Result};
+use crate::plan::inputs::Digest;
+use crate::plan::{Key, Step};
+use crate::recipe::Recipe;
+use crate::store::{self, Store};
+
+use super::ledger::SpeciesDue;
+use super::session::Session;
+use super::tree::Present;
+use super::{Options, Walked, lock, results, survey};
+
+/// Changes with birdaug's sources, since other sources may mean other keys.
+const SOURCES: &str = env!("BIRDAUG_SOURCES");
+
+/// All that decides whether anything is due, and what a build that does nothing says.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Finished {
+    /// Digests in hexadecimal, by what they are of.
+    of: Of,
+    species: Vec<SpeciesDue>,
+    notes: Vec<String>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Of {
+    sources: String,
+    recipe: String,
+    files: String,
+    results: String,
+    cache: String,
+    photos: String,
+    tree: String,
+}
+
+/// What came of asking.
+pub enum Asked {
+    /// Nothing is due.
+    Nothing(Walked),
+    /// Something may be; the dataset, if it was looked at.
+    Walk(Option<Look>),
+}
+
+/// Asks whether everything is as the last finished build left it; the cheap questions come first.
+///
+/// # Errors
+/// Those of the scan: a dataset that cannot be used.
+pub fn ask(recipe: &Recipe, store: &Store, options: &Options) -> Result<Asked> {
+    if options.until != Step::Report {
+        return Ok(Asked::Walk(None));
+    }
+    let Some(finished) = read(&path(store, recipe)) else { return Ok(Asked::Walk(None)) };
+    let same_here = || -> Result<bool> {
+        Ok(finished.of.sources == SOURCES
+            && finished.of.recipe == recipe_digest(recipe)
+            && finished.of.files == files_digest(recipe)?
+            && results::folder_digest(&recipe.report.out)?.is_some_and(|found| finished.of.results == hex(found))
+            && finished.of.cache == hex(store.fingerprint()?))
+    };
+    if !same_here()? {
+        return Ok(Asked::Walk(None));
+    }
+    let mut index = survey::photo_index(store, recipe, options);
+    let look = look(&survey::scan_options(recipe), &mut index)?;
+    index.save()?;
+    if finished.of.photos != hex(look.digest()) {
+        return Ok(Asked::Walk(Some(look)));
+    }
+    let mut index = survey::tree_index(store, recipe, options);
+    let present = Present::look(&recipe.emit.out, &mut index)?;
+    index.save()?;
+    if present.and_then(|present| present.digest()).is_none_or(|digest| finished.of.tree != hex(digest)) {
+        return Ok(Asked::Walk(Some(look)));
+    }
+    Ok(Asked::Nothing(Walked::nothing_due(finished.species, results::read_headline(recipe), finished.notes)))
+}
+
+/// Remembers a walk through all steps that left nothing due.
+pub fn remember(session: &Session<'_>, notes: &[String]) -> Result<()> {
+    let (Some(photos), Some(tree)) = (session.photos_digest, session.tree_digest) else { return Ok(()) };
+    let (recipe, store) = (session.recipe, session.store);
+    let Some(results) = results::folder_digest(&recipe.report.out)? else { return Ok(()) };
+    let finished = Finished {
+        of: Of {
+            sources: SOURCES.to_string(),
+            recipe: recipe_digest(recipe),
+            files: files_digest(recipe)?,
+            results: hex(results),
+            cache: hex(store.fingerprint()?),
+            photos: hex(photos),
+            tree: hex(tree),
+        },
+        species: session.ledger.species.iter().map(SpeciesDue::when_made).collect(),
+        notes: notes.to_vec(),
+    };
+    let path = path(store, recipe);
+    if read(&path).as_ref() == Some(&finished) {
+        return Ok(());
+    }
+    let text = serde_json::to_string(&finished).map_err(|error| crate::error::Error::input(error.to_string()))?;
+    store::write_atomically(&path, text.as_bytes())
+}
+
+fn path(store: &Store, recipe: &Recipe) -> PathBuf {
+    let mut path = super::session::last_path(store, recipe).into_os_string();
+    path.push(".finished");
+    path.into()
+}
+
+/// What was remembered; whatever cannot be read is as good as nothing.
+fn read(path: &Path) -> Option<Finished> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+/// What the recipe says, not how it says it.
+fn recipe_digest(recipe: &Recipe) -> String {
+    let mut recipe = recipe.clone();
+    recipe.lines.clear();
+    recipe.text.clear();
+    hex(*blake3::hash(format!("{recipe:?}").as_bytes()).as_bytes())
+}
+
+/// The other files that a build reads or leaves: names, start weights, the lock.
+fn files_digest(recipe: &Recipe) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    let names = recipe.dataset.root.join("birds.csv");
+    for path in [Some(names), recipe.classifier.weights.clone(), Some(lock::path(recipe))] {
+        let digest = match path.as_ref().map(std::fs::read) {
+            None => None,
+            Some(Ok(bytes)) => Some(blake3::hash(&bytes)),
+            Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Some(Err(error)) => return Err(error).doing("read", &path.unwrap_or_default()),
+        };
+        hasher.update(digest.map_or([0; 32], |digest| *digest.as_bytes()).as_slice());
+    }
+    Ok(hex(*hasher.finalize().as_bytes()))
+}
+
+fn hex(digest: Digest) -> String {
+    Key(digest).hex()
+}
