@@ -8,6 +8,7 @@
 //! | source score | image digest, source digest, side of the comparison | the same |
 //! | class score | image digest, classifier's output digest, class | the same |
 //! | features | digest of the photo list, classifier's output digest | |
+//! | set figures | digest of the photo list, classifier's output digest, digest of the kept images in order | |
 //! | select | digest of all scores, thresholds, wanted numbers | |
 //! | encoded file | image digest, digest of the encoding | folder and name in the tree |
 //! | classifier fit | architecture, start weights, size, steps, batch, learning rate, precision, seed, sampling, digests of train and valid lists | name of the arm: equal inputs are one fit, so the baseline is the first seed of arm `real` |
@@ -117,6 +118,11 @@ pub fn candidate(settings: &Generator, of: &CandidateOf<'_>) -> Inputs {
         .count("index", of.index)
 }
 
+/// Identifies what a species' candidates are compared with: its train photos, and all photos of valid and test.
+pub fn references(own: Digest, held_out: Digest) -> Digest {
+    *blake3::hash(&[own, held_out].concat()).as_bytes()
+}
+
 /// The highest SSIM of an image to any of a list of references, both at `side` x `side` pixels.
 pub fn copy_score(image: Digest, references: Digest, side: usize) -> Inputs {
     Inputs::new("copy score", 1).digest("image", image).digest("references", references).count("side", side as u64)
@@ -135,6 +141,14 @@ pub fn class_score(image: Digest, classifier: Digest, class: usize) -> Inputs {
 /// A classifier's features of a list of photos.
 pub fn features(photos: &PhotoList, classifier: Digest) -> Inputs {
     Inputs::new("features", 1).digest("photos", photos.digest()).digest("classifier", classifier)
+}
+
+/// Distances of a set of images (digest of their digests in order) from the photos of a list, in a classifier's features.
+pub fn set_figures(photos: &PhotoList, classifier: Digest, images: Digest) -> Inputs {
+    Inputs::new("set figures", 1)
+        .digest("photos", photos.digest())
+        .digest("classifier", classifier)
+        .digest("images", images)
 }
 
 /// An image in the file format of the emitted tree.

@@ -26,7 +26,7 @@ pub fn choose(
     baseline: Option<&Baseline>,
     until: Step,
 ) -> Result<Option<Selection>> {
-    let mut scorer = score::Scorer::new(survey);
+    let mut scorer = score::Scorer::new(session, survey);
     let mut look = survey.wanted.clone();
     let mut losses = 0;
     loop {

@@ -137,7 +137,7 @@ fn files_digest(recipe: &Recipe) -> Result<String> {
             None => None,
             Some(Ok(bytes)) => Some(blake3::hash(&bytes)),
             Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Some(Err(error)) => return Err(error).doing("read", &path.unwrap_or_default()),
+            Some(Err(error)) => return Err(error).doing("read", path.unwrap_or_default()),
         };
         hasher.update(digest.map_or([0; 32], |digest| *digest.as_bytes()).as_slice());
     }

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 use crate::plan::Step;
-use crate::plan::inputs::Digest;
+use crate::plan::inputs::{self, Digest};
 use crate::plan::select::{Reason, Verdict};
 use crate::recipe::Filter;
 use crate::score::contribution;
@@ -21,7 +23,7 @@ use super::session::Session;
 use super::survey::Survey;
 
 /// The pooled set's figures.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SetFigures {
     pub n_real: usize,
     pub n_synthetic: usize,
@@ -78,7 +80,7 @@ pub fn candidate_features<'c>(
     Ok(Features { rows, dims, values })
 }
 
-/// Figures of the kept images against the real train photos.
+/// Figures of the kept images against the real train photos; `None` if planning and they are not there.
 pub fn figures(
     session: &mut Session<'_>,
     survey: &Survey,
@@ -86,24 +88,36 @@ pub fn figures(
     candidates: &[Candidate],
 ) -> Result<Option<SetFigures>> {
     let Some(real) = real_features(session, survey, baseline)? else { return Ok(None) };
-    let kept = candidate_features(session, candidates.iter().filter(|c| c.verdict.keeps()))?;
+    let kept: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.verdict.keeps()).collect();
+    let images: Vec<u8> = kept.iter().flat_map(|candidate| candidate.image).collect();
+    let images = *blake3::hash(&images).as_bytes();
+    let inputs = inputs::set_figures(&survey.train_list, baseline.fitted.digest, images);
+    let found = session.obtain_bytes(Step::Select, "set figures", &inputs, "figures", |session, record| {
+        let kept = candidate_features(session, kept.iter().copied())?;
+        let text = serde_json::to_vec(&measure(&real, &kept)?).map_err(|error| Error::input(error.to_string()))?;
+        Ok(record.output("figures", session.store.put(&text)?))
+    })?;
+    found.map(|(_, bytes)| serde_json::from_slice(&bytes).map_err(|error| Error::input(error.to_string()))).transpose()
+}
+
+fn measure(real: &Features, kept: &Features) -> Result<SetFigures> {
     let options = kid::Options::default();
     let enough = real.rows >= 2 && kept.rows >= 2;
-    let moments = Moments::of(&real).ok().filter(|_| enough);
-    let frechet = moments.as_ref().map(|moments| frechet(moments, &Moments::of(&kept)?)).transpose()?;
+    let moments = Moments::of(real).ok().filter(|_| enough);
+    let frechet = moments.as_ref().map(|moments| frechet(moments, &Moments::of(kept)?)).transpose()?;
     let shares = match &moments {
-        Some(moments) if kept.rows >= 3 => Some(contribution::contributions(moments, &kept)?),
+        Some(moments) if kept.rows >= 3 => Some(contribution::contributions(moments, kept)?),
         _ => None,
     };
-    Ok(Some(SetFigures {
+    Ok(SetFigures {
         n_real: real.rows,
         n_synthetic: kept.rows,
         frechet,
-        kid: if enough { Some(kid::kid(&real, &kept, &options)?) } else { None },
-        floor: if real.rows >= 4 { Some(real_floor(&real, &options)?) } else { None },
+        kid: if enough { Some(kid::kid(real, kept, &options)?) } else { None },
+        floor: if real.rows >= 4 { Some(real_floor(real, &options)?) } else { None },
         shares,
         dims: real.dims,
-    }))
+    })
 }
 
 /// Drops the candidates that raise a distance most, until each gate of the recipe holds.

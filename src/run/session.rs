@@ -164,7 +164,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn list(&self, digest: &Digest) -> Option<String> {
+    /// A list of photos by its digest, as `digest species` lines.
+    pub fn list(&self, digest: &Digest) -> Option<String> {
         let bytes = self.lists.get(digest).cloned().or_else(|| self.store.get(digest).ok().flatten());
         bytes.and_then(|bytes| String::from_utf8(bytes).ok())
     }

@@ -1,5 +1,7 @@
 //! The real-vs-real figure: how far apart two halves of the real set itself are. Knows no network.
 
+use serde::{Deserialize, Serialize};
+
 use super::features::Features;
 use super::frechet::{Moments, frechet};
 use super::kid::{self, Kid};
@@ -7,7 +9,7 @@ use crate::error::Result;
 use crate::nn::noise::Stream;
 
 /// What a perfect generator would score at this many images: no distance below it means anything.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Floor {
     /// Images in each half.
     pub n: [usize; 2],

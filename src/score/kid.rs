@@ -5,6 +5,8 @@
 //! size, so it may come out below 0. Sets of at most `subset` images are compared whole; larger ones by `subsets`
 //! random subsets of `subset` images, as torch-fidelity does. All kernels are computed in f64.
 
+use serde::{Deserialize, Serialize};
+
 use tch::{Kind, Tensor};
 
 use super::features::{Features, same_dims};
@@ -35,7 +37,7 @@ impl Default for Options {
 }
 
 /// A Kernel Inception Distance.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Kid {
     /// The squared discrepancy; 0 in the mean for sets of the same distribution, so it may be negative.
     pub value: f64,

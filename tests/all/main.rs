@@ -1,6 +1,7 @@
 //! Everything that is tested from outside the library, in one binary: tests assert all that the user sees.
 
 mod build;
+mod changes;
 mod incremental;
 mod inputs;
 mod layers;

@@ -40,15 +40,15 @@ impl Writer<'_> {
         if let Some(present) = present
             && let Some(held) = spare.held(self.link)
             && spare.is_beside(self.out)
-            && let Some(written) = self.from_spare(tree, present, &spare, &held)?
+            && let Some(written) = self.write_from_spare(tree, present, &spare, &held)?
         {
             return Ok(written);
         }
-        self.from_nothing(tree, &spare)?;
+        self.write_anew(tree, &spare)?;
         Ok(tree.folders.keys().cloned().collect())
     }
 
-    fn from_nothing(&self, tree: &Tree, spare: &Spare) -> Result<()> {
+    fn write_anew(&self, tree: &Tree, spare: &Spare) -> Result<()> {
         spare.drop()?;
         let parent = self.out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(parent).doing("make the folder", parent)?;
@@ -76,7 +76,7 @@ impl Writer<'_> {
     }
 
     /// Brings the spare tree up to date and exchanges it for the one in place; `None` if the file system cannot.
-    fn from_spare(
+    fn write_from_spare(
         &self,
         tree: &Tree,
         present: &Present,
@@ -200,8 +200,8 @@ fn remove_all(folder: &Path) -> Result<()> {
 fn remove_files(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).doing("list", folder)? {
         let entry = entry.doing("list", folder)?;
-        if !entry.file_type().doing("read", &entry.path())?.is_dir() {
-            fs::remove_file(entry.path()).doing("remove", &entry.path())?;
+        if !entry.file_type().doing("read", entry.path())?.is_dir() {
+            fs::remove_file(entry.path()).doing("remove", entry.path())?;
         }
     }
     Ok(())
