@@ -1,9 +1,10 @@
 # make demo   fetch libtorch, build, draw a small bird dataset, build its recipe, show where the report is
 # make test   fetch libtorch, build, run every test
+# make faults break builds at random moments, 200 times each
 CARGO ?= cargo
 BIRDAUG = target/release/birdaug
 
-.PHONY: all build libtorch demo birds24 test check
+.PHONY: all build libtorch demo birds24 test faults check
 
 all: build
 
@@ -23,6 +24,10 @@ birds24: build
 
 test: libtorch
 	OMP_WAIT_POLICY=passive $(CARGO) test --release
+
+# Kills, races, full disks, flipped bits: each tried many times. `make faults BIRDAUG_FAULTS_SEED=2` tries other moments.
+faults: libtorch
+	BIRDAUG_FAULTS=$${BIRDAUG_FAULTS:-200} OMP_WAIT_POLICY=passive $(CARGO) test --release --test all faults -- --nocapture
 
 check: libtorch
 	$(CARGO) fmt --check

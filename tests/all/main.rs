@@ -2,6 +2,7 @@
 
 mod build;
 mod changes;
+mod faults;
 mod incremental;
 mod inputs;
 mod layers;
