@@ -134,6 +134,12 @@ pub struct Build {
     /// Read every photo and every file of the tree again, whatever their times say
     #[arg(long)]
     pub rehash: bool,
+    /// Refuse whatever would change the recipe's lock; exit 3
+    #[arg(long)]
+    pub locked: bool,
+    /// Refuse to generate or fit anything; exit 3 if that is due
+    #[arg(long)]
+    pub offline: bool,
 }
 
 /// `birdaug why`.

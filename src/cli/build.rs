@@ -23,7 +23,13 @@ pub fn run(options: &Build, global: &Global) -> Result<()> {
     }
     run::listen();
     let store = Store::open(&global.cache)?;
-    let asked = Options { device: global.device.clone(), until, rehash: options.rehash };
+    let asked = Options {
+        device: global.device.clone(),
+        until,
+        rehash: options.rehash,
+        locked: options.locked,
+        offline: options.offline,
+    };
     let walked = run::build(&recipe, &store, &progress, &asked)?;
     for note in &walked.notes {
         progress.say(&format!("note: {note}"));

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::plan::candidate::identities;
+use crate::plan::inputs::Digest;
 use crate::plan::select::{self, Reason, Verdict, refill};
 use crate::plan::{Inputs, Key, Step};
 use crate::recipe::Mode as GeneratorMode;
@@ -100,19 +101,22 @@ fn next_round(survey: &Survey, candidates: &[Candidate], look: &[usize]) -> Opti
 }
 
 fn wanted(session: &Session<'_>, survey: &Survey, model: &Model, look: &[usize]) -> Vec<Wanted> {
+    let of_species = |(species, &n): (usize, &usize)| wanted_of(session, survey, model.digest, species, n);
+    look.iter().enumerate().flat_map(of_species).collect()
+}
+
+/// The first `n` candidates of a species under the generator with these weights.
+pub fn wanted_of(session: &Session<'_>, survey: &Survey, generator: Digest, species: usize, n: usize) -> Vec<Wanted> {
     let settings = &session.recipe.generator;
-    let mut all = Vec::new();
-    for (species, &n) in look.iter().enumerate() {
-        let photos = match settings.mode {
-            GeneratorMode::Img2Img => survey.train_digests(species),
-            GeneratorMode::Txt2Img => Vec::new(),
-        };
-        let name = &survey.dataset.species[species];
-        for identity in identities(settings.mode, settings.seed, name, &photos, n) {
-            all.push(make::wanted(session, survey, model, species, identity.source, identity.index));
-        }
-    }
-    all
+    let photos = match settings.mode {
+        GeneratorMode::Img2Img => survey.train_digests(species),
+        GeneratorMode::Txt2Img => Vec::new(),
+    };
+    let name = &survey.dataset.species[species];
+    identities(settings.mode, settings.seed, name, &photos, n)
+        .into_iter()
+        .map(|identity| make::wanted(session, survey, generator, species, identity.source, identity.index))
+        .collect()
 }
 
 /// Notes how many candidates of each species are there and how many are to make.

@@ -24,7 +24,7 @@ pub fn difference(list: &dyn Fn(&Digest) -> Option<String>, change: &Difference)
 }
 
 /// What changed between two lists of `digest species` lines.
-fn photos(old: &str, new: &str) -> String {
+pub fn photos(old: &str, new: &str) -> String {
     let mut added: BTreeMap<&str, usize> = BTreeMap::new();
     let mut removed: BTreeMap<&str, usize> = BTreeMap::new();
     let (before, after) = (count(old), count(new));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{State, Step};
+use crate::plan::{Inputs, State, Step};
 
 /// How many reasons of a step are kept; the rest are counted.
 const REASONS: usize = 20;
@@ -14,8 +14,27 @@ const REASONS: usize = 20;
 pub struct Ledger {
     reasons: BTreeMap<Step, (Vec<String>, usize)>,
     made: BTreeMap<Step, usize>,
+    pending: Vec<Pending>,
     /// A row a species, in the dataset's order.
     pub species: Vec<SpeciesDue>,
+}
+
+/// A piece of work that is due, or several alike.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    pub step: Step,
+    /// What people call it.
+    pub slot: String,
+    /// What it is made from; of several alike, the first one's.
+    pub inputs: Inputs,
+    pub count: usize,
+}
+
+impl Pending {
+    /// Whether a network is to be fitted.
+    pub fn is_fit(&self) -> bool {
+        super::offline::is_fit(&self.inputs)
+    }
 }
 
 /// Candidates of one species.
@@ -56,6 +75,16 @@ impl Ledger {
         for step in Step::ALL.into_iter().filter(|&step| step > last && step <= until) {
             self.due(step, format!("waits for {}", last.name()));
         }
+    }
+
+    /// Notes work that is due, for what it costs.
+    pub fn pend(&mut self, step: Step, slot: &str, inputs: &Inputs, count: usize) {
+        self.pending.push(Pending { step, slot: slot.to_string(), inputs: inputs.clone(), count });
+    }
+
+    /// Work that is due, in the order in which it was found.
+    pub fn pending(&self) -> &[Pending] {
+        &self.pending
     }
 
     /// `n` pieces of a step were made.

@@ -12,6 +12,7 @@ use crate::plan::{Inputs, Step};
 use crate::store::{Record, Store};
 
 use super::model::Model;
+use super::offline;
 use super::session::{Mode, Session};
 use super::stop;
 use super::survey::Survey;
@@ -29,18 +30,12 @@ pub struct Wanted {
 pub fn wanted(
     session: &Session<'_>,
     survey: &Survey,
-    model: &Model,
+    generator: Digest,
     species: usize,
     source: Option<Digest>,
     index: u64,
 ) -> Wanted {
-    let of = CandidateOf {
-        generator: model.digest,
-        species: &survey.dataset.species[species],
-        class: species,
-        source,
-        index,
-    };
+    let of = CandidateOf { generator, species: &survey.dataset.species[species], class: species, source, index };
     Wanted { species, source, inputs: inputs::candidate(&session.recipe.generator, &of) }
 }
 
@@ -64,6 +59,9 @@ pub fn candidates(
         }
         if session.mode == Mode::Plan {
             return Ok(None);
+        }
+        if session.options.offline {
+            return Err(offline::refused(&[crate::text::count(missing.len(), "candidate")]));
         }
         make(session, survey, model, all, &missing)?;
     }

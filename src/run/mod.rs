@@ -10,9 +10,10 @@ mod finished;
 mod fitting;
 mod gate;
 mod ledger;
-mod lock;
+pub mod lock;
 mod make;
 mod model;
+mod offline;
 mod photos;
 mod progress;
 mod results;
@@ -65,11 +66,15 @@ pub struct Options {
     pub until: Step,
     /// Read every photo and every file of the tree again, whatever their times say.
     pub rehash: bool,
+    /// Whatever would change the lock is refused.
+    pub locked: bool,
+    /// Nothing is generated or fitted; what rests on what is there already is still written.
+    pub offline: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { device: "auto".to_string(), until: Step::Report, rehash: false }
+        Options { device: "auto".to_string(), until: Step::Report, rehash: false, locked: false, offline: false }
     }
 }
 
@@ -78,6 +83,9 @@ impl Default for Options {
 /// # Errors
 /// Whatever stops a step; everything finished before is kept.
 pub fn build(recipe: &Recipe, store: &Store, progress: &Progress, options: &Options) -> Result<Walked> {
+    if options.offline {
+        offline::refuse(&plan(recipe, store, progress, options)?, options.until)?;
+    }
     walk(recipe, store, progress, Mode::Build, options)
 }
 
@@ -123,6 +131,7 @@ fn steps(session: &mut Session<'_>) -> Result<Said> {
     let mut notes = Vec::new();
     let survey = survey::survey(session)?;
     notes.extend(survey.notes());
+    lock::begin(session, &survey)?;
     if until <= Step::Split {
         return Ok((None, notes));
     }
@@ -148,6 +157,7 @@ fn steps(session: &mut Session<'_>) -> Result<Said> {
         session.ledger.wait(until);
         return Ok((None, notes));
     };
+    lock::refuse_selection(session, &survey, &selection)?;
     notes.extend(selection.shortfalls(&survey));
     if until <= Step::Select {
         return Ok((None, notes));
@@ -173,7 +183,7 @@ fn steps(session: &mut Session<'_>) -> Result<Said> {
         results::Found { survey: &survey, selection: &selection, baseline: &baseline, figures: &figures, arms: &arms };
     let headline = results::report(session, &found, &notes)?;
     if session.mode == Mode::Build && until == Step::Report {
-        lock::write(session, &survey, &selection)?;
+        lock::finish(session, &survey, &selection)?;
     }
     Ok((headline, notes))
 }

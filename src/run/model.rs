@@ -13,7 +13,7 @@ use crate::nn::device::Precision;
 use crate::nn::resnet::Arch;
 use crate::plan::inputs::{self, Digest, PhotoList};
 use crate::plan::{Inputs, Step};
-use crate::recipe::{self, GeneratorKind};
+use crate::recipe::{self, GeneratorKind, Recipe};
 use crate::train::{self, Classifier, HistoryRow, Kept, Sampling};
 
 use super::fitting::Fitting;
@@ -33,6 +33,11 @@ pub struct Model {
 }
 
 impl Model {
+    /// The network that the recipe describes, with these weights.
+    pub fn new(survey: &Survey, recipe: &Recipe, ddpm: &recipe::Ddpm, digest: Digest, weights: Vec<u8>) -> Model {
+        Model { digest, weights, config: config(survey, recipe, ddpm) }
+    }
+
     /// The generator ready to sample, as the recipe sets it.
     pub fn open(&self, session: &Session<'_>) -> Result<Ddpm> {
         let settings = &session.recipe.generator;
@@ -62,30 +67,63 @@ pub fn generator(session: &mut Session<'_>, survey: &Survey) -> Result<Option<Mo
         }
     };
     let inputs = inputs::ddpm_fit(&recipe.generator, ddpm, &survey.train_list);
-    let config = unet::Config {
+    let found = session.obtain_bytes(Step::Generator, "generator", &inputs, "weights", |session, record| {
+        let mut fitting = Fitting::new(session.store, session.progress, inputs.key(), "generator", ddpm.train.steps);
+        let weights = fit_generator(session, survey, ddpm, &mut fitting)?;
+        let record = record.output("weights", session.store.put_durable(&weights)?);
+        fitting.finish()?;
+        Ok(record)
+    })?;
+    Ok(match found {
+        Some((record, weights)) => {
+            record.blob("weights").map(|digest| Model::new(survey, recipe, ddpm, digest, weights))
+        }
+        // The weights are gone and will be fitted again, to the bytes they had: a plan can look past them.
+        None => session
+            .store
+            .record(&inputs.key().0)
+            .and_then(|record| record.blob("weights"))
+            .map(|digest| Model::new(survey, recipe, ddpm, digest, Vec::new())),
+    })
+}
+
+/// The key's inputs of the generator that a recipe fits; `None` if it names one that is fitted already.
+pub fn generator_inputs(recipe: &Recipe, survey: &Survey) -> Option<Inputs> {
+    match &recipe.generator.kind {
+        GeneratorKind::Ddpm(ddpm) => Some(inputs::ddpm_fit(&recipe.generator, ddpm, &survey.train_list)),
+        GeneratorKind::StableDiffusion(_) => None,
+    }
+}
+
+/// Fits the generator on the arm's train photos; returns its weights' bytes.
+pub fn fit_generator(
+    session: &Session<'_>,
+    survey: &Survey,
+    ddpm: &recipe::Ddpm,
+    fitting: &mut Fitting<'_>,
+) -> Result<Vec<u8>> {
+    let settings = &session.recipe.generator;
+    let config = config(survey, session.recipe, ddpm);
+    let (images, classes) = train_squares(survey, config.size)?;
+    let options = FitOptions {
+        steps: ddpm.train.steps,
+        batch: ddpm.train.batch,
+        learning_rate: ddpm.train.learning_rate,
+        seed: settings.seed,
+        precision: precision(settings.precision),
+        device: session.device,
+    };
+    ddpm_fit::fit(&config, &options, &images, &classes, fitting)
+}
+
+fn config(survey: &Survey, recipe: &Recipe, ddpm: &recipe::Ddpm) -> unet::Config {
+    unet::Config {
         size: recipe.generator.size,
         width: ddpm.width,
         levels: ddpm.levels.clone(),
         depth: ddpm.depth,
         classes: survey.dataset.species.len(),
-    };
-    let found = session.obtain_bytes(Step::Generator, "generator", &inputs, "weights", |session, record| {
-        let (images, classes) = train_squares(survey, config.size)?;
-        let options = FitOptions {
-            steps: ddpm.train.steps,
-            batch: ddpm.train.batch,
-            learning_rate: ddpm.train.learning_rate,
-            seed: recipe.generator.seed,
-            precision: precision(recipe.generator.precision),
-            device: session.device,
-        };
-        let mut fitting = Fitting::new(session.store, session.progress, inputs.key(), "generator", options.steps);
-        let weights = ddpm_fit::fit(&config, &options, &images, &classes, &mut fitting)?;
-        let record = record.output("weights", session.store.put_durable(&weights)?);
-        fitting.finish()?;
-        Ok(record)
-    })?;
-    Ok(found.and_then(|(record, weights)| Some(Model { digest: record.blob("weights")?, weights, config })))
+    }
 }
 
 /// The train photos of the cut as squares for the generator, with their classes.
@@ -128,17 +166,9 @@ pub fn classifier(
     arm: &Arm,
     seed: u64,
 ) -> Result<Option<FittedClassifier>> {
-    let recipe = session.recipe;
-    let settings = &recipe.classifier;
-    let start =
-        settings.weights.as_ref().map(|path| std::fs::read(path).doing("read the weights", path)).transpose()?;
-    let start_digest = start.as_ref().map(|bytes| *blake3::hash(bytes).as_bytes());
-    let sampling = match arm.sampling {
-        Sampling::Uniform => "uniform",
-        Sampling::ClassBalanced => "class-balanced",
-    };
-    let inputs = inputs::classifier_fit(settings, start_digest, sampling, seed, &arm.list, &survey.valid_list);
-    let slot = format!("classifier {} seed {seed}", arm.name);
+    let settings = &session.recipe.classifier;
+    let (inputs, start) = classifier_inputs(session, survey, arm, seed)?;
+    let slot = classifier_slot(&arm.name, seed);
     session.know(&arm.list)?;
     let found = session.obtain_bytes(step, &slot, &inputs, "weights", |session, record| {
         if arm.items.is_empty() {
@@ -189,6 +219,28 @@ pub fn classifier(
         .map(|(step, loss, valid_accuracy, learning_rate)| HistoryRow { step, loss, valid_accuracy, learning_rate })
         .collect();
     Ok(record.blob("weights").map(|digest| FittedClassifier { digest, weights, history }))
+}
+
+/// What enters the key of an arm's classifier, and the weights that it starts from.
+pub fn classifier_inputs(
+    session: &Session<'_>,
+    survey: &Survey,
+    arm: &Arm,
+    seed: u64,
+) -> Result<(Inputs, Option<Vec<u8>>)> {
+    let settings = &session.recipe.classifier;
+    let start =
+        settings.weights.as_ref().map(|path| std::fs::read(path).doing("read the weights", path)).transpose()?;
+    let digest = start.as_ref().map(|bytes| *blake3::hash(bytes).as_bytes());
+    let sampling = match arm.sampling {
+        Sampling::Uniform => "uniform",
+        Sampling::ClassBalanced => "class-balanced",
+    };
+    Ok((inputs::classifier_fit(settings, digest, sampling, seed, &arm.list, &survey.valid_list), start))
+}
+
+fn classifier_slot(arm: &str, seed: u64) -> String {
+    format!("classifier {arm} seed {seed}")
 }
 
 /// A history row as it is kept.
@@ -244,9 +296,23 @@ pub fn real_arm(survey: &Survey, session: &Session<'_>, name: &str, sampling: Sa
 /// Fits the baseline; `None` if planning and it is not there.
 pub fn baseline(session: &mut Session<'_>, survey: &Survey) -> Result<Option<Baseline>> {
     let arm = real_arm(survey, session, "real", Sampling::Uniform);
-    let seed = session.recipe.classifier.seeds.first().copied().unwrap_or(0);
-    let fitted = classifier(session, survey, Step::Baseline, &arm, seed)?;
+    let fitted = classifier(session, survey, Step::Baseline, &arm, baseline_seed(session))?;
     Ok(fitted.map(|fitted| Baseline { fitted }))
+}
+
+/// What enters the baseline's key.
+pub fn baseline_inputs(session: &Session<'_>, survey: &Survey) -> Result<Inputs> {
+    let arm = real_arm(survey, session, "real", Sampling::Uniform);
+    Ok(classifier_inputs(session, survey, &arm, baseline_seed(session))?.0)
+}
+
+/// The baseline's name in locks and reasons.
+pub fn baseline_slot(session: &Session<'_>) -> String {
+    classifier_slot("real", baseline_seed(session))
+}
+
+fn baseline_seed(session: &Session<'_>) -> u64 {
+    session.recipe.classifier.seeds.first().copied().unwrap_or(0)
 }
 
 /// An inputs record for the baseline alone, to name features by.

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
+use crate::dataset::Dataset;
 use crate::dataset::scan::Look;
 use crate::error::{Error, IoContext, Result};
 use crate::nn::device;
@@ -15,6 +17,8 @@ use crate::store::{self, Record, Store};
 
 use super::Options;
 use super::ledger::Ledger;
+use super::lock::{self, Lock};
+use super::offline;
 use super::progress::Progress;
 use super::stop;
 
@@ -40,6 +44,10 @@ pub struct Session<'a> {
     pub photos_digest: Option<Digest>,
     /// Identifies the augmented tree, once it is known.
     pub tree_digest: Option<Digest>,
+    /// What this walk must not change, under `--locked`.
+    pub lock: Option<Lock>,
+    /// The photos, once they are scanned: `why` names their files.
+    pub dataset: Option<Arc<Dataset>>,
     /// The key that each named piece of work had at the end of the last build, for `why`.
     last: BTreeMap<String, String>,
     /// The same for this walk.
@@ -59,7 +67,7 @@ impl<'a> Session<'a> {
         options: &'a Options,
     ) -> Result<Session<'a>> {
         let last = read_last(&last_path(store, recipe))?;
-        let (now, lists) = (BTreeMap::new(), BTreeMap::new());
+        let lock = options.locked.then(|| Lock::required(&lock::path(recipe))).transpose()?;
         Ok(Session {
             recipe,
             store,
@@ -71,9 +79,11 @@ impl<'a> Session<'a> {
             look: None,
             photos_digest: None,
             tree_digest: None,
+            lock,
+            dataset: None,
             last,
-            now,
-            lists,
+            now: BTreeMap::new(),
+            lists: BTreeMap::new(),
         })
     }
 
@@ -93,8 +103,12 @@ impl<'a> Session<'a> {
         }
         let reason = self.explain(slot, inputs);
         self.ledger.due(step, reason);
+        self.ledger.pend(step, slot, inputs, 1);
         if self.mode == Mode::Plan {
             return Ok(None);
+        }
+        if self.options.offline {
+            offline::refuse_fit(slot, inputs)?;
         }
         stop::check()?;
         let started = Instant::now();
@@ -102,6 +116,7 @@ impl<'a> Session<'a> {
             make(self, self.blank(inputs))?.note("seconds", &format!("{:.3}", started.elapsed().as_secs_f64()));
         self.store.commit(std::slice::from_ref(&record))?;
         self.ledger.made(step, 1);
+        lock::refuse_fit(self, slot, &record)?;
         Ok(Some(record))
     }
 
@@ -162,6 +177,12 @@ impl<'a> Session<'a> {
         }
         self.lists.insert(list.digest(), list.bytes().to_vec());
         Ok(())
+    }
+
+    /// In words, what changed between two lists of photos; `None` where one is not known any more.
+    pub fn photos_changed(&self, old: Option<Digest>, new: Option<Digest>) -> Option<String> {
+        let (old, new) = (self.list(&old?)?, self.list(&new?)?);
+        Some(super::explain::photos(&old, &new))
     }
 
     /// A list of photos by its digest, as `digest species` lines.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ const LISTED: usize = 20;
 
 /// The dataset under a recipe's eyes.
 pub struct Survey {
-    pub dataset: Dataset,
+    pub dataset: Arc<Dataset>,
     pub cut: Cut,
     /// How synthetic images are written.
     pub encoding: Encoding,
@@ -73,6 +73,12 @@ impl Survey {
     pub fn train_digests(&self, species: usize) -> Vec<Digest> {
         let photos = &self.dataset.photos;
         self.cut.train.iter().map(|&i| &photos[i]).filter(|p| p.species as usize == species).map(|p| p.digest).collect()
+    }
+
+    /// Identifies how synthetic images are written.
+    pub fn encoding_digest(&self) -> Result<Digest> {
+        let text = serde_json::to_vec(&self.encoding).map_err(|error| Error::input(error.to_string()))?;
+        Ok(*blake3::hash(&text).as_bytes())
     }
 
     /// Species, rarest in train first, that make up the tail; at least one.
@@ -124,7 +130,8 @@ impl Survey {
 
 /// Scan, audit, split: lists and hashes the photos, checks that each decodes, cuts the task, counts what is wanted.
 pub fn survey(session: &mut Session<'_>) -> Result<Survey> {
-    let dataset = scan_step(session)?;
+    let dataset = Arc::new(scan_step(session)?);
+    session.dataset = Some(Arc::clone(&dataset));
     let encoding = audit_step(session, &dataset)?;
     let cut = split_step(session, &dataset)?;
     let mut real = vec![0; dataset.species.len()];

@@ -6,6 +6,7 @@ mod faults;
 mod incremental;
 mod inputs;
 mod layers;
+mod locked;
 mod place;
 mod shipped;
 mod survive;

@@ -1,0 +1,212 @@
+//! `recipes/NAME.lock`: what a finished build rested on and what it made, enough to prove both again where the cache is
+//! empty. Knows what stands in a lock; [`text`] knows how it is spelled, [`compare`] in what two differ, [`hold`] what
+//! `--locked` refuses.
+
+mod compare;
+mod hold;
+mod text;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::dataset::digest;
+use crate::error::{Error, IoContext, Result};
+use crate::plan::inputs::Digest;
+use crate::plan::{ENGINE, Inputs, Key, Value};
+use crate::recipe::{Features, Recipe};
+use crate::store::{self, Record};
+
+use super::selection::Selection;
+use super::session::Session;
+use super::survey::Survey;
+
+pub use compare::Change;
+pub(super) use hold::{begin, refuse_fit, refuse_selection, refused};
+
+/// The promises of a build as data. Everything is sorted; there are no counts, times or paths of this machine in it, so
+/// that two branches that change different things merge.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lock {
+    /// birdaug's version, for people.
+    pub engine: String,
+    /// BLAKE3 of what the dataset gave: `encoding`, and the lists `photos` (all), `test`, `train`, `valid` (of the cut).
+    pub dataset: BTreeMap<String, Digest>,
+    /// Paths and bytes of the emitted tree.
+    pub tree: Option<Digest>,
+    /// Files of weights that the recipe names.
+    pub weights: BTreeMap<String, Digest>,
+    /// What was fitted, by the name that people see.
+    pub models: BTreeMap<String, Fitted>,
+    /// Every candidate that was looked at, by where it was made and what it shows.
+    pub candidates: BTreeMap<Machine, BTreeMap<String, BTreeMap<Key, Image>>>,
+}
+
+/// What decides the bits of a network's answer beside its inputs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Machine {
+    /// Device class, as [`crate::nn::device::class`] says it.
+    pub device: String,
+    pub libtorch: String,
+}
+
+impl Machine {
+    /// Where a record was made.
+    pub fn of(record: &Record) -> Machine {
+        let noted = |name| record.noted(name).unwrap_or("unknown").to_string();
+        Machine { device: noted("device"), libtorch: noted("libtorch") }
+    }
+}
+
+impl std::fmt::Display for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, libtorch {}", self.device, self.libtorch)
+    }
+}
+
+/// A fitted network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fitted {
+    pub key: Key,
+    /// Of its weights.
+    pub weights: Digest,
+    pub machine: Machine,
+}
+
+/// A candidate's image and what became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Image {
+    pub digest: Digest,
+    pub kept: bool,
+}
+
+/// A candidate as the lock knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Locked<'l> {
+    pub key: Key,
+    pub species: &'l str,
+    pub machine: &'l Machine,
+    pub image: Image,
+}
+
+impl Lock {
+    /// The lock at `path`; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for another format, or a file that is no lock, with the line.
+    pub fn read(path: &Path) -> Result<Option<Lock>> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => text::parse(&text, path).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).doing("read", path),
+        }
+    }
+
+    /// [`Lock::read`] where there has to be one.
+    pub fn required(path: &Path) -> Result<Lock> {
+        Lock::read(path)?.ok_or_else(|| {
+            Error::Differs(format!("there is no lock `{}`; a complete `birdaug build` writes it", path.display()))
+        })
+    }
+
+    /// What a lock of this walk says.
+    pub(super) fn of(session: &Session<'_>, survey: &Survey, selection: &Selection) -> Result<Lock> {
+        let mut lock = Lock {
+            engine: ENGINE.to_string(),
+            dataset: dataset(survey)?,
+            weights: weights(session.recipe)?,
+            ..Lock::default()
+        };
+        for (slot, hex) in session.slots() {
+            let Some(record) = Key::from_hex(hex).and_then(|key| session.store.record(&key.0)) else { continue };
+            if let Some(weights) = record.blob("weights") {
+                let fitted = Fitted { key: Key(record.key), weights, machine: Machine::of(&record) };
+                lock.models.insert(slot.clone(), fitted);
+            }
+            if slot == "emit"
+                && let Some(Value::Digest(tree)) =
+                    Inputs::decode(&record.inputs).as_ref().and_then(|inputs| inputs.get("tree"))
+            {
+                lock.tree = Some(*tree);
+            }
+        }
+        lock.select(session, survey, selection);
+        Ok(lock)
+    }
+
+    /// Takes the candidates of a selection.
+    fn select(&mut self, session: &Session<'_>, survey: &Survey, selection: &Selection) {
+        for candidate in &selection.candidates {
+            let machine = session.store.record(&candidate.key.0).map_or_else(Machine::default, |r| Machine::of(&r));
+            let image = Image { digest: candidate.image, kept: candidate.verdict.keeps() };
+            let species = &survey.dataset.species[candidate.species];
+            let by_species = self.candidates.entry(machine).or_default();
+            match by_species.get_mut(species) {
+                Some(images) => images.insert(candidate.key, image),
+                None => by_species.entry(species.clone()).or_default().insert(candidate.key, image),
+            };
+        }
+    }
+
+    /// Every candidate, in no order that means anything.
+    pub fn candidates(&self) -> impl Iterator<Item = Locked<'_>> {
+        self.candidates.iter().flat_map(|(machine, by_species)| {
+            by_species.iter().flat_map(move |(species, images)| {
+                images.iter().map(move |(&key, &image)| Locked { key, species, machine, image })
+            })
+        })
+    }
+
+    /// Which bytes a key stands for: of two caches that hold different ones, the lock's are right.
+    pub fn outputs(&self) -> impl Iterator<Item = (Key, Digest)> {
+        let models = self.models.values().map(|fitted| (fitted.key, fitted.weights));
+        models.chain(self.candidates().map(|candidate| (candidate.key, candidate.image.digest)))
+    }
+}
+
+/// The lock beside a recipe.
+pub fn path(recipe: &Recipe) -> PathBuf {
+    recipe.path.with_extension("lock")
+}
+
+/// Ends a complete build: writes its lock, if that says something new; under `--locked` refuses what is new.
+pub(super) fn finish(session: &Session<'_>, survey: &Survey, selection: &Selection) -> Result<()> {
+    let lock = Lock::of(session, survey, selection)?;
+    if let Some(held) = &session.lock {
+        return refused(session, &lock.changes_from(held));
+    }
+    let path = path(session.recipe);
+    let text = text::render(&lock);
+    match std::fs::read_to_string(&path) {
+        Ok(old) if old == text => return Ok(()),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).doing("read", &path),
+        _ => {}
+    }
+    store::write_atomically(&path, text.as_bytes())
+}
+
+/// What the dataset gave, as digests.
+pub(super) fn dataset(survey: &Survey) -> Result<BTreeMap<String, Digest>> {
+    let mut photos = blake3::Hasher::new();
+    for (i, photo) in survey.dataset.photos.iter().enumerate() {
+        photos.update(photo.split.name().as_bytes());
+        photos.update(&photo.digest);
+        photos.update(survey.dataset.species_of(i).as_bytes());
+        photos.update(b"\n");
+    }
+    Ok(BTreeMap::from([
+        ("encoding".to_string(), survey.encoding_digest()?),
+        ("photos".to_string(), *photos.finalize().as_bytes()),
+        ("test".to_string(), survey.test_list.digest()),
+        ("train".to_string(), survey.train_list.digest()),
+        ("valid".to_string(), survey.valid_list.digest()),
+    ]))
+}
+
+/// Digests of the weights that the recipe names.
+pub(super) fn weights(recipe: &Recipe) -> Result<BTreeMap<String, Digest>> {
+    let mut paths: Vec<&Path> = recipe.classifier.weights.iter().map(PathBuf::as_path).collect();
+    if let Features::Inception(path) = &recipe.filter.features {
+        paths.push(path);
+    }
+    paths.into_iter().map(|path| Ok((path.display().to_string(), digest::of_file(path)?))).collect()
+}
