@@ -63,6 +63,8 @@ pub enum Command {
     Build(Build),
     /// Say why steps are stale, or where a file of an emitted tree came from
     Why(Why),
+    /// Prove a build again from its lock: compare tree, records and keys, and make some images again
+    Verify(Verify),
     /// Write the report again from the results in the cache
     Report(Report),
     /// Look after the cache
@@ -148,6 +150,21 @@ pub struct Why {
     pub recipe: PathBuf,
     /// A file of the emitted tree, `species:NAME`, or `key:PREFIX`; without it, every stale step
     pub what: Option<String>,
+    /// One JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `birdaug verify`.
+#[derive(Debug, clap::Args)]
+pub struct Verify {
+    pub recipe: PathBuf,
+    /// Images to make again
+    #[arg(long, value_name = "K", default_value_t = 8)]
+    pub sample: usize,
+    /// Fit a generator that is not in the cache again
+    #[arg(long)]
+    pub deep: bool,
     /// One JSON document on standard output
     #[arg(long)]
     pub json: bool,

@@ -12,6 +12,7 @@ mod plan;
 mod report;
 mod sample;
 mod terminal;
+mod verify;
 mod why;
 
 use std::process::ExitCode;
@@ -60,6 +61,7 @@ fn run(args: &Args) -> Result<()> {
         Command::Plan(options) => plan::run(options, global),
         Command::Build(options) => build::run(options, global),
         Command::Why(options) => why::run(options, global),
+        Command::Verify(options) => verify::run(options, global),
         Command::Report(options) => report::run(options, global),
         Command::Cache(options) => cache::run(options, global),
         Command::Metrics(options) => metrics::run(options, global),

@@ -2,6 +2,7 @@
 //! build that is killed loses at most one batch.
 
 use std::io::Cursor;
+use std::path::Path;
 
 use image::{ImageFormat, RgbImage};
 
@@ -110,12 +111,18 @@ fn make(session: &mut Session<'_>, survey: &Survey, model: &Model, all: &[Wanted
 pub fn pixels(store: &Store, record: &Record) -> Result<Option<RgbImage>> {
     let Some(digest) = record.blob("image") else { return Ok(None) };
     let Some(bytes) = store.get(&digest)? else { return Ok(None) };
-    let image = image::load_from_memory_with_format(&bytes, ImageFormat::Png)
-        .map_err(|error| Error::image(&store.blob_path(&digest), error))?;
-    Ok(Some(image.into_rgb8()))
+    from_png(&store.blob_path(&digest), &bytes).map(Some)
 }
 
-fn png(image: &RgbImage) -> Result<Vec<u8>> {
+/// The pixels of a candidate's blob; `path` names it in messages.
+pub fn from_png(path: &Path, bytes: &[u8]) -> Result<RgbImage> {
+    let image =
+        image::load_from_memory_with_format(bytes, ImageFormat::Png).map_err(|error| Error::image(path, error))?;
+    Ok(image.into_rgb8())
+}
+
+/// A candidate as it is kept.
+pub fn png(image: &RgbImage) -> Result<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
     image
         .write_to(&mut bytes, ImageFormat::Png)

@@ -12,6 +12,7 @@ mod gate;
 mod ledger;
 pub mod lock;
 mod make;
+mod manifest;
 mod model;
 mod offline;
 mod photos;
@@ -23,6 +24,7 @@ mod session;
 mod stop;
 mod survey;
 mod tree;
+mod verify;
 
 use crate::error::Result;
 use crate::nn::device;
@@ -36,6 +38,7 @@ pub use progress::{Progress, Style};
 pub use session::Mode;
 pub use stop::listen;
 pub use survey::scan_options;
+pub use verify::{Level as VerifyLevel, Verified, VerifyOptions, verify};
 
 use session::Session;
 

@@ -239,6 +239,19 @@ pub fn classifier_inputs(
     Ok((inputs::classifier_fit(settings, digest, sampling, seed, &arm.list, &survey.valid_list), start))
 }
 
+/// The name of every model that a complete build fits.
+pub fn slots(session: &Session<'_>, survey: &Survey) -> Vec<String> {
+    let recipe = session.recipe;
+    let mut slots = vec![baseline_slot(session)];
+    for arm in &recipe.compare.arms {
+        slots.extend(recipe.classifier.seeds.iter().map(|&seed| classifier_slot(arm.name(), seed)));
+    }
+    if survey.wanted.iter().any(|&n| n > 0) {
+        slots.push("generator".to_string());
+    }
+    slots
+}
+
 fn classifier_slot(arm: &str, seed: u64) -> String {
     format!("classifier {arm} seed {seed}")
 }

@@ -110,6 +110,7 @@ impl<'a> Session<'a> {
         if self.options.offline {
             offline::refuse_fit(slot, inputs)?;
         }
+        lock::refuse_new_fit(self, slot, inputs)?;
         stop::check()?;
         let started = Instant::now();
         let record =

@@ -10,3 +10,4 @@ mod locked;
 mod place;
 mod shipped;
 mod survive;
+mod verify;

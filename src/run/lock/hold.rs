@@ -65,11 +65,9 @@ pub(in crate::run) fn begin_changes(session: &Session<'_>, survey: &Survey, lock
         let old = lock.models.get(name).map(|fitted| fitted.key);
         if let Some(old) = old.filter(|old| *old != inputs.key()) {
             changes.extend(field_changes(session, name, old, &inputs));
-        } else if old.is_none() && (name != "generator" || survey.wanted.iter().any(|&n| n > 0)) {
-            let new = Some(inputs.key().short());
-            changes.push(Change { what: format!("model {name}, key"), old: None, new });
         }
     }
+    changes.extend(between(&slots(lock.models.keys().cloned()), &slots(model::slots(session, survey).into_iter())));
     if changes.is_empty() {
         changes.extend(candidate_changes(session, survey, lock));
     }
@@ -128,6 +126,15 @@ fn candidate_changes(session: &Session<'_>, survey: &Survey, lock: &Lock) -> Vec
     changes
 }
 
+/// A model that would be fitted from other inputs than the lock's.
+pub fn refuse_new_fit(session: &Session<'_>, slot: &str, inputs: &Inputs) -> Result<()> {
+    let Some(held) = session.lock.as_ref().and_then(|lock| lock.models.get(slot)) else { return Ok(()) };
+    if held.key == inputs.key() {
+        return Ok(());
+    }
+    refused(session, &field_changes(session, slot, held.key, inputs))
+}
+
 /// A model that came out with other weights than the lock's, as soon as it is fitted.
 pub fn refuse_fit(session: &Session<'_>, slot: &str, record: &Record) -> Result<()> {
     let held = session.lock.as_ref().and_then(|lock| lock.models.get(slot));
@@ -142,9 +149,26 @@ pub fn refuse_fit(session: &Session<'_>, slot: &str, record: &Record) -> Result<
 /// Verdicts and images that differ, before the tree is written.
 pub fn refuse_selection(session: &Session<'_>, survey: &Survey, selection: &Selection) -> Result<()> {
     let Some(lock) = &session.lock else { return Ok(()) };
-    let mut now = Lock { candidates: BTreeMap::new(), tree: None, ..lock.clone() };
+    refused(session, &now(session, survey, selection).changes_from(&candidates_of(lock)))
+}
+
+/// The candidates whose image or verdict is another than the lock's, wherever they were made.
+pub fn selection_changes(session: &Session<'_>, survey: &Survey, lock: &Lock, selection: &Selection) -> Vec<Change> {
+    now(session, survey, selection).made_anywhere().changes_from(&candidates_of(lock).made_anywhere())
+}
+
+fn now(session: &Session<'_>, survey: &Survey, selection: &Selection) -> Lock {
+    let mut now = Lock::default();
     now.select(session, survey, selection);
-    refused(session, &now.changes_from(&Lock { tree: None, ..lock.clone() }))
+    now
+}
+
+fn candidates_of(lock: &Lock) -> Lock {
+    Lock { candidates: lock.candidates.clone(), ..Lock::default() }
+}
+
+fn slots(names: impl Iterator<Item = String>) -> BTreeMap<String, String> {
+    names.map(|name| (format!("model {name}"), "fitted".to_string())).collect()
 }
 
 fn shown(digests: &BTreeMap<String, Digest>) -> BTreeMap<String, String> {

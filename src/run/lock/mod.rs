@@ -21,7 +21,7 @@ use super::session::Session;
 use super::survey::Survey;
 
 pub use compare::Change;
-pub(super) use hold::{begin, refuse_fit, refuse_selection, refused};
+pub(super) use hold::{begin, begin_changes, refuse_fit, refuse_new_fit, refuse_selection, refused, selection_changes};
 
 /// The promises of a build as data. Everything is sorted; there are no counts, times or paths of this machine in it, so
 /// that two branches that change different things merge.
@@ -145,6 +145,15 @@ impl Lock {
                 None => by_species.entry(species.clone()).or_default().insert(candidate.key, image),
             };
         }
+    }
+
+    /// The same candidates without where they were made.
+    fn made_anywhere(self) -> Lock {
+        let mut candidates: BTreeMap<String, BTreeMap<Key, Image>> = BTreeMap::new();
+        for (species, images) in self.candidates.into_values().flatten() {
+            candidates.entry(species).or_default().extend(images);
+        }
+        Lock { candidates: BTreeMap::from([(Machine::default(), candidates)]), ..self }
     }
 
     /// Every candidate, in no order that means anything.
