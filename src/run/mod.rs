@@ -185,7 +185,7 @@ fn steps(session: &mut Session<'_>) -> Result<Said> {
     let found =
         results::Found { survey: &survey, selection: &selection, baseline: &baseline, figures: &figures, arms: &arms };
     let headline = results::report(session, &found, &notes)?;
-    if session.mode == Mode::Build && until == Step::Report {
+    if until == Step::Report {
         lock::finish(session, &survey, &selection)?;
     }
     Ok((headline, notes))

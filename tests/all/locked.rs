@@ -177,6 +177,24 @@ fn an_offline_build_makes_nothing_new_and_says_what_is_due() {
 }
 
 #[test]
+fn a_lock_that_was_removed_or_edited_is_due_and_written_again() {
+    let place = Place::new();
+    place.build();
+    let lock = lock_text(&place);
+    fs::remove_file(place.path("recipes/tiny.lock")).unwrap();
+    let plan = place.run(&["plan", "recipes/tiny.toml", "--check", "--json"]).exits(3).json();
+    let report = plan["steps"].as_array().unwrap().iter().find(|step| step["name"] == "report").unwrap();
+    assert_eq!(report["why"][0], "the lock `recipes/tiny.lock` is not there");
+    locked(&place).exits(3);
+    place.build();
+    assert_eq!(lock_text(&place), lock);
+    place.write("recipes/tiny.lock", lock.replace(" keep\"", " drop\"").as_bytes());
+    place.build();
+    assert_eq!(lock_text(&place), lock);
+    place.run(&["plan", "recipes/tiny.toml", "--check"]).exits(0);
+}
+
+#[test]
 fn a_build_that_stops_early_writes_no_lock() {
     let place = Place::new();
     place.run(&["build", "recipes/tiny.toml", "--until", "emit"]).exits(0);

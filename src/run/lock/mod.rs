@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 use crate::dataset::digest;
 use crate::error::{Error, IoContext, Result};
 use crate::plan::inputs::Digest;
-use crate::plan::{ENGINE, Inputs, Key, Value};
+use crate::plan::{ENGINE, Key, Step};
 use crate::recipe::{Features, Recipe};
 use crate::store::{self, Record};
 
 use super::selection::Selection;
-use super::session::Session;
+use super::session::{Mode, Session};
 use super::survey::Survey;
 
 pub use compare::Change;
@@ -114,6 +114,7 @@ impl Lock {
             engine: ENGINE.to_string(),
             dataset: dataset(survey)?,
             weights: weights(session.recipe)?,
+            tree: session.tree_digest,
             ..Lock::default()
         };
         for (slot, hex) in session.slots() {
@@ -121,12 +122,6 @@ impl Lock {
             if let Some(weights) = record.blob("weights") {
                 let fitted = Fitted { key: Key(record.key), weights, machine: Machine::of(&record) };
                 lock.models.insert(slot.clone(), fitted);
-            }
-            if slot == "emit"
-                && let Some(Value::Digest(tree)) =
-                    Inputs::decode(&record.inputs).as_ref().and_then(|inputs| inputs.get("tree"))
-            {
-                lock.tree = Some(*tree);
             }
         }
         lock.select(session, survey, selection);
@@ -178,19 +173,29 @@ pub fn path(recipe: &Recipe) -> PathBuf {
 }
 
 /// Ends a complete build: writes its lock, if that says something new; under `--locked` refuses what is new.
-pub(super) fn finish(session: &Session<'_>, survey: &Survey, selection: &Selection) -> Result<()> {
+pub(super) fn finish(session: &mut Session<'_>, survey: &Survey, selection: &Selection) -> Result<()> {
+    let path = path(session.recipe);
+    if session.mode == Mode::Plan {
+        if !path.exists() {
+            session.ledger.due(Step::Report, format!("the lock `{}` is not there", path.display()));
+        }
+        return Ok(());
+    }
     let lock = Lock::of(session, survey, selection)?;
     if let Some(held) = &session.lock {
         return refused(session, &lock.changes_from(held));
     }
-    let path = path(session.recipe);
     let text = text::render(&lock);
     match std::fs::read_to_string(&path) {
         Ok(old) if old == text => return Ok(()),
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).doing("read", &path),
         _ => {}
     }
-    store::write_atomically(&path, text.as_bytes())
+    store::write_atomically(&path, text.as_bytes())?;
+    if session.ledger.made_in_all() == 0 {
+        session.ledger.made(Step::Report, 1);
+    }
+    Ok(())
 }
 
 /// What the dataset gave, as digests.

@@ -65,8 +65,11 @@ impl Emitted {
     }
 
     fn digest(&self) -> Digest {
-        let file = |&digest: &Digest| File { content: Content::Bytes(Vec::new()), digest };
-        Tree { files: self.files.iter().map(|(path, digest)| (path.clone(), file(digest))).collect() }.digest()
+        let mut tree = Tree::default();
+        for (path, &digest) in &self.files {
+            tree.insert(path, File { content: Content::Bytes(Vec::new()), digest });
+        }
+        tree.digest()
     }
 }
 
