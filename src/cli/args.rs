@@ -147,6 +147,7 @@ pub struct Build {
 /// `birdaug why`.
 #[derive(Debug, clap::Args)]
 pub struct Why {
+    /// A recipe, or a file of an emitted tree
     pub recipe: PathBuf,
     /// A file of the emitted tree, `species:NAME`, or `key:PREFIX`; without it, every stale step
     pub what: Option<String>,

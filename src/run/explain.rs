@@ -1,64 +1,216 @@
-//! A difference between two records as a sentence; lists of photos are looked into. Makes nothing.
+//! Why a piece of work is due, as data and as a sentence: the field of its key that differs with both values, and the
+//! line of the recipe or the photo behind it. Makes nothing.
 
 use std::collections::BTreeMap;
 
-use crate::plan::Value;
-use crate::plan::inputs::Digest;
+use serde::Serialize;
+
 use crate::plan::key::Difference;
+use crate::plan::{Inputs, Value};
+use crate::recipe::Recipe;
 use crate::text;
 
-/// Species named in one sentence at most.
+/// Photos or species named in one sentence at most.
 const NAMED: usize = 3;
 
-/// `generator.train.steps 400 -> 800`, `train photos: 1 photo changed (BLUE JAY)`; `list` finds a list of photos by its
-/// digest.
-pub fn difference(list: &dyn Fn(&Digest) -> Option<String>, change: &Difference) -> String {
-    if let (Some(Value::Digest(old)), Some(Value::Digest(new))) = (&change.old, &change.new)
-        && change.field.ends_with("photos")
-        && let (Some(old), Some(new)) = (list(old), list(new))
-    {
-        return format!("{}: {}", change.field, photos(&old, &new));
-    }
-    let show = |value: &Option<Value>| value.as_ref().map_or("nothing".to_string(), Value::to_string);
-    format!("{} {} -> {}", change.field, show(&change.old), show(&change.new))
+/// A reason for which work is due.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Reason {
+    pub text: String,
+    pub causes: Vec<Cause>,
 }
 
-/// What changed between two lists of `digest species` lines.
-pub fn photos(old: &str, new: &str) -> String {
-    let mut added: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut removed: BTreeMap<&str, usize> = BTreeMap::new();
-    let (before, after) = (count(old), count(new));
-    for (line, n) in &after {
-        let gained = n.saturating_sub(before.get(line).copied().unwrap_or(0));
-        if gained > 0 {
-            *added.entry(species(line)).or_default() += gained;
+impl From<String> for Reason {
+    fn from(text: String) -> Reason {
+        Reason { text, causes: Vec::new() }
+    }
+}
+
+impl Reason {
+    /// `generator: recipes/x.toml:17: [generator] strength 0.3 -> 0.45; train photos: ...`.
+    pub fn of(work: &str, causes: Vec<Cause>) -> Reason {
+        let list: Vec<String> = causes.iter().map(Cause::to_string).collect();
+        Reason { text: format!("{work}: {}", list.join("; ")), causes }
+    }
+}
+
+/// One field that differs from the last build.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Cause {
+    /// As keys name it: `generator.strength`, `train photos`.
+    pub field: String,
+    /// `None`: not said, or not there.
+    pub old: Option<String>,
+    pub new: Option<String>,
+    /// The recipe, if the field is one of its.
+    pub file: Option<String>,
+    /// Where the recipe says it; a default has no line.
+    pub line: Option<usize>,
+    /// Photos that a list gained and lost.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub photos: Vec<PhotoChange>,
+}
+
+/// A photo of a list that is not as it was.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct PhotoChange {
+    /// `added`, `changed` or `removed`.
+    pub change: &'static str,
+    pub species: String,
+    /// Relative to the dataset's root, where it is known.
+    pub path: Option<String>,
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.field.ends_with("photos") && self.file.is_none() {
+            if !self.photos.is_empty() {
+                return write!(f, "{}: {}", self.field, sentence(&self.photos));
+            }
+            if self.old.is_some() && self.old == self.new {
+                return write!(f, "{}: in another order", self.field);
+            }
+        }
+        let show = |value: &Option<String>, absent: &str| value.clone().unwrap_or_else(|| absent.to_string());
+        let Some(file) = &self.file else {
+            return write!(f, "{} {} -> {}", self.field, show(&self.old, "nothing"), show(&self.new, "nothing"));
+        };
+        let (table, key) = table_and_key(&self.field);
+        let (old, new) = (show(&self.old, "the default"), show(&self.new, "the default"));
+        match self.line {
+            Some(line) => write!(f, "{file}:{line}: [{table}] {key} {old} -> {new}"),
+            None => write!(f, "{file}: [{table}] {key} {old} -> {new} (not said there: the default)"),
         }
     }
-    for (line, n) in &before {
-        let lost = n.saturating_sub(after.get(line).copied().unwrap_or(0));
-        if lost > 0 {
-            *removed.entry(species(line)).or_default() += lost;
+}
+
+/// `generator.train` and `steps` of `generator.train.steps`; what follows `balance.species.` is a name, dots and all.
+fn table_and_key(field: &str) -> (&str, &str) {
+    for table in ["balance.species", "generator.names", "dataset.rename"] {
+        if let Some(name) = field.strip_prefix(table).and_then(|rest| rest.strip_prefix('.')) {
+            return (table, name);
         }
     }
-    if added.is_empty() && removed.is_empty() {
-        return "in another order".to_string();
+    field.rsplit_once('.').unwrap_or(("", field))
+}
+
+/// The cause behind a difference of two keys, traced to the recipe's line where the field is one of the recipe's.
+pub fn cause(recipe: &Recipe, change: &Difference) -> Cause {
+    let show = |value: &Option<Value>| value.as_ref().map(Value::to_string);
+    let is_setting = change.field.contains('.') && !change.field.contains(' ');
+    let line = recipe.lines.get(&change.field).copied();
+    Cause {
+        field: change.field.clone(),
+        old: show(&change.old),
+        new: show(&change.new),
+        file: is_setting.then(|| recipe.path.display().to_string()),
+        line: line.filter(|_| is_setting),
+        photos: Vec::new(),
     }
-    let part = |counts: &BTreeMap<&str, usize>, what: &str| {
-        let names: Vec<&str> = counts.keys().take(NAMED).copied().collect();
-        let more = if counts.len() > NAMED { ", ..." } else { "" };
-        format!("{} {what} ({}{more})", text::count(counts.values().sum(), "photo"), names.join(", "))
+}
+
+/// Everything that a recipe says, by dotted key, as text: what [`Inputs::differences`] needs to name edits that enter no
+/// key of their own.
+pub fn settings(recipe: &Recipe) -> Inputs {
+    let mut all = BTreeMap::new();
+    if let Ok(document) = toml::de::DeTable::parse(&recipe.text) {
+        flatten("", document.get_ref(), &recipe.text, &mut all);
+    }
+    all.iter().fold(Inputs::new("recipe", 1), |inputs, (name, value)| inputs.text(name, value))
+}
+
+fn flatten(path: &str, table: &toml::de::DeTable<'_>, text: &str, all: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        let name = key.get_ref();
+        let name = if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
+        match value.get_ref() {
+            toml::de::DeValue::Table(inner) => flatten(&name, inner, text, all),
+            _ => {
+                // A list over several lines reads as one; comments inside of it are rare enough to count as a change.
+                let written = text.get(value.span()).unwrap_or_default();
+                all.insert(name, written.split_whitespace().collect::<Vec<_>>().join(" "));
+            }
+        }
+    }
+}
+
+/// A cause out of two recipes' texts: values as they are written.
+pub fn edit(recipe: &Recipe, change: &Difference) -> Cause {
+    let unquoted = |value: &Option<Value>| match value {
+        Some(Value::Text(text)) => Some(text.clone()),
+        other => other.as_ref().map(Value::to_string),
     };
-    if added == removed {
-        return part(&added, "changed");
+    Cause { old: unquoted(&change.old), new: unquoted(&change.new), ..cause(recipe, change) }
+}
+
+/// Finds the path of a photo by the hexadecimal digits of its digest.
+pub type Paths<'p> = &'p dyn Fn(&str) -> Option<String>;
+
+/// What changed between two lists of `digest species` lines.
+pub fn photos(old: &str, new: &str, old_paths: Paths<'_>, new_paths: Paths<'_>) -> Vec<PhotoChange> {
+    let (before, after) = (count(old), count(new));
+    let gained = beyond(&after, &before);
+    let lost = beyond(&before, &after);
+    let resolve = |lines: Vec<&str>, paths: Paths<'_>| -> Vec<(String, Option<String>)> {
+        let split = |line: &str| line.split_once(' ').map_or((String::new(), None), |(hex, s)| (s.into(), paths(hex)));
+        lines.into_iter().map(split).collect()
+    };
+    let mut added = resolve(gained, new_paths);
+    let mut out = Vec::new();
+    let mut removed = Vec::new();
+    for (species, path) in resolve(lost, old_paths) {
+        // A photo is the same photo where its path is; where that is not known, its species has to do.
+        let at = match &path {
+            Some(path) => added.iter().position(|(_, other)| other.as_ref() == Some(path)),
+            None => None,
+        };
+        match at {
+            Some(at) => {
+                let (species, path) = added.remove(at);
+                out.push(PhotoChange { change: "changed", species, path });
+            }
+            None => removed.push((species, path)),
+        }
     }
-    let mut parts = Vec::new();
-    if !added.is_empty() {
-        parts.push(part(&added, "added"));
+    for (species, path) in removed {
+        let at = added.iter().position(|(other, _)| path.is_none() && *other == species);
+        match at {
+            Some(at) => {
+                let (species, path) = added.remove(at);
+                out.push(PhotoChange { change: "changed", species, path });
+            }
+            None => out.push(PhotoChange { change: "removed", species, path }),
+        }
     }
-    if !removed.is_empty() {
-        parts.push(part(&removed, "removed"));
+    out.extend(added.into_iter().map(|(species, path)| PhotoChange { change: "added", species, path }));
+    out.sort();
+    out
+}
+
+/// `1 photo changed (train/JAY/003.jpg), 2 photos added (OWL)`.
+pub fn sentence(photos: &[PhotoChange]) -> String {
+    let mut by_change: BTreeMap<&str, Vec<&PhotoChange>> = BTreeMap::new();
+    for photo in photos {
+        by_change.entry(photo.change).or_default().push(photo);
     }
-    parts.join(", ")
+    let parts: Vec<String> = by_change
+        .into_iter()
+        .map(|(change, photos)| {
+            let mut names: Vec<&str> =
+                photos.iter().map(|photo| photo.path.as_deref().unwrap_or(&photo.species)).collect();
+            names.dedup();
+            let more = if names.len() > NAMED { ", ..." } else { "" };
+            names.truncate(NAMED);
+            format!("{} {change} ({}{more})", text::count(photos.len(), "photo"), names.join(", "))
+        })
+        .collect();
+    if parts.is_empty() { "in another order".to_string() } else { parts.join(", ") }
+}
+
+/// `JAY, OWL, TIT, ...`.
+pub fn named<S: AsRef<str>>(names: &[S]) -> String {
+    let list: Vec<&str> = names.iter().take(NAMED).map(S::as_ref).collect();
+    format!("{}{}", list.join(", "), if names.len() > NAMED { ", ..." } else { "" })
 }
 
 fn count(list: &str) -> BTreeMap<&str, usize> {
@@ -69,23 +221,73 @@ fn count(list: &str) -> BTreeMap<&str, usize> {
     counts
 }
 
-fn species(line: &str) -> &str {
-    line.split_once(' ').map_or("", |(_, species)| species)
+/// The lines of one list that the other has fewer times.
+fn beyond<'l>(list: &BTreeMap<&'l str, usize>, other: &BTreeMap<&str, usize>) -> Vec<&'l str> {
+    list.iter()
+        .flat_map(|(&line, &n)| std::iter::repeat_n(line, n.saturating_sub(other.get(line).copied().unwrap_or(0))))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_changed_photo_is_one_change() {
-        assert_eq!(photos("aa JAY\nbb OWL\n", "aa JAY\ncc OWL\n"), "1 photo changed (OWL)");
+    fn unknown(_: &str) -> Option<String> {
+        None
+    }
+
+    fn said(old: &str, new: &str) -> String {
+        sentence(&photos(old, new, &unknown, &unknown))
     }
 
     #[test]
-    fn added_and_removed_photos_are_counted_by_species() {
-        assert_eq!(photos("aa JAY\n", "aa JAY\nbb OWL\ncc OWL\n"), "2 photos added (OWL)");
-        assert_eq!(photos("aa JAY\nbb OWL\n", "cc TIT\n"), "1 photo added (TIT), 2 photos removed (JAY, OWL)");
-        assert_eq!(photos("aa JAY\nbb OWL\n", "bb OWL\naa JAY\n"), "in another order");
+    fn a_changed_photo_is_one_change_and_named_where_its_path_is_known() {
+        assert_eq!(said("aa JAY\nbb OWL\n", "aa JAY\ncc OWL\n"), "1 photo changed (OWL)");
+        let path = |hex: &str| Some(if hex == "aa" { "train/JAY/1.jpg" } else { "train/OWL/2.jpg" }.to_string());
+        let found = photos("aa JAY\nbb OWL\n", "aa JAY\ncc OWL\n", &path, &path);
+        assert_eq!(sentence(&found), "1 photo changed (train/OWL/2.jpg)");
+        let found = photos("aa JAY\nbb OWL\n", "aa JAY\ncc OWL\n", &unknown, &path);
+        assert_eq!(sentence(&found), "1 photo changed (train/OWL/2.jpg)");
+    }
+
+    #[test]
+    fn added_and_removed_photos_are_told_apart() {
+        assert_eq!(said("aa JAY\n", "aa JAY\nbb OWL\ncc OWL\n"), "2 photos added (OWL)");
+        assert_eq!(said("aa JAY\nbb OWL\n", "cc TIT\n"), "1 photo added (TIT), 2 photos removed (JAY, OWL)");
+        assert_eq!(said("aa JAY\nbb OWL\n", "bb OWL\naa JAY\n"), "in another order");
+        let path = |hex: &str| Some(format!("train/OWL/{hex}.jpg"));
+        let moved = photos("aa OWL\n", "bb OWL\n", &path, &path);
+        assert_eq!(sentence(&moved), "1 photo added (train/OWL/bb.jpg), 1 photo removed (train/OWL/aa.jpg)");
+    }
+
+    fn recipe() -> Recipe {
+        let text = "[dataset]\nroot = \"x\"\n[generator]\nkind = \"ddpm\"\nstrength = 0.45\n[balance.species]\n\"ST. LUCIA PARROT\" = 3\n";
+        crate::recipe::parse(text, std::path::Path::new("recipes/x.toml")).unwrap()
+    }
+
+    #[test]
+    fn a_setting_is_traced_to_its_line() {
+        let difference = |field: &str, old, new| Difference { field: field.to_string(), old, new };
+        let real = |x| Some(Value::Real(x));
+        let strength = difference("generator.strength", real(0.3), real(0.45));
+        assert_eq!(cause(&recipe(), &strength).to_string(), "recipes/x.toml:5: [generator] strength 0.3 -> 0.45");
+        let guidance = difference("generator.guidance", real(2.0), real(4.0));
+        assert_eq!(
+            cause(&recipe(), &guidance).to_string(),
+            "recipes/x.toml: [generator] guidance 2.0 -> 4.0 (not said there: the default)"
+        );
+        let other = difference("generator", Some(Value::Digest([1; 32])), Some(Value::Digest([2; 32])));
+        assert_eq!(cause(&recipe(), &other).to_string(), "generator 010101010101 -> 020202020202");
+    }
+
+    #[test]
+    fn an_edit_that_enters_no_key_is_found_by_the_recipes_own_words() {
+        let new = recipe();
+        let mut old = new.clone();
+        old.text =
+            old.text.replace("PARROT\" = 3", "PARROT\" = 2").replace("kind = \"ddpm\"", "# a comment\nkind = \"ddpm\"");
+        let found = settings(&new).differences(&settings(&old));
+        let said: Vec<String> = found.iter().map(|change| edit(&new, change).to_string()).collect();
+        assert_eq!(said, ["recipes/x.toml:7: [balance.species] ST. LUCIA PARROT 2 -> 3"]);
     }
 }

@@ -6,13 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::{Inputs, State, Step};
 
+use super::explain::{Cause, Reason};
+
 /// How many reasons of a step are kept; the rest are counted.
 const REASONS: usize = 20;
 
 /// Counts and reasons a step.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    reasons: BTreeMap<Step, (Vec<String>, usize)>,
+    reasons: BTreeMap<Step, (Vec<Reason>, usize)>,
     made: BTreeMap<Step, usize>,
     pending: Vec<Pending>,
     /// A row a species, in the dataset's order.
@@ -60,10 +62,10 @@ impl SpeciesDue {
 
 impl Ledger {
     /// A piece of a step is due.
-    pub fn due(&mut self, step: Step, reason: String) {
+    pub fn due(&mut self, step: Step, reason: impl Into<Reason>) {
         let (reasons, more) = self.reasons.entry(step).or_default();
         if reasons.len() < REASONS {
-            reasons.push(reason);
+            reasons.push(reason.into());
         } else {
             *more += 1;
         }
@@ -105,11 +107,22 @@ impl Ledger {
     /// The state of a step.
     pub fn state(&self, step: Step) -> State {
         let Some((reasons, more)) = self.reasons.get(&step) else { return State::Fresh };
-        let mut reasons = reasons.clone();
+        let mut reasons: Vec<String> = reasons.iter().map(|reason| reason.text.clone()).collect();
         if *more > 0 {
             reasons.push(format!("and {more} more"));
         }
         State::from_reasons(reasons)
+    }
+
+    /// The fields behind a step's reasons, each once.
+    pub fn causes(&self, step: Step) -> Vec<Cause> {
+        let mut causes: Vec<Cause> = Vec::new();
+        for cause in self.reasons.get(&step).into_iter().flat_map(|(reasons, _)| reasons).flat_map(|r| &r.causes) {
+            if !causes.contains(cause) {
+                causes.push(cause.clone());
+            }
+        }
+        causes
     }
 
     /// Whether anything is due.

@@ -1,6 +1,7 @@
 //! Makes the candidates that are missing: fixed padded batches, an image an entry, kept a batch at a time, so that a
 //! build that is killed loses at most one batch.
 
+use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -9,9 +10,10 @@ use image::{ImageFormat, RgbImage};
 use crate::diffusion::{Generator as _, Request};
 use crate::error::{Error, Result};
 use crate::plan::inputs::{self, CandidateOf, Digest};
-use crate::plan::{Inputs, Step};
+use crate::plan::{Inputs, Key, Step};
 use crate::store::{Record, Store};
 
+use super::explain::{self, Cause, Reason};
 use super::model::Model;
 use super::offline;
 use super::session::{Mode, Session};
@@ -50,14 +52,12 @@ pub fn candidates(
 ) -> Result<Option<Vec<Record>>> {
     let keys: Vec<[u8; 32]> = all.iter().map(|wanted| wanted.inputs.key().0).collect();
     let missing: Vec<usize> = (0..all.len()).filter(|&i| session.store.hit(&keys[i]).is_none()).collect();
+    mark(session, survey, all, &keys);
     if !missing.is_empty() {
-        for &i in &missing {
-            let name = &survey.dataset.species[all[i].species];
-            session.ledger.due(
-                Step::Candidates,
-                format!("{name}: candidate {} is not in the cache", all[i].inputs.key().short()),
-            );
+        for reason in reasons(session, survey, all, &missing) {
+            session.ledger.due(Step::Candidates, reason);
         }
+        session.ledger.pend(Step::Candidates, "candidates", &all[missing[0]].inputs, missing.len());
         if session.mode == Mode::Plan {
             return Ok(None);
         }
@@ -76,6 +76,57 @@ pub fn candidates(
             })
         })
         .collect()
+}
+
+/// A species' name for its candidates in the memory of the last build.
+fn slot(survey: &Survey, species: usize) -> String {
+    format!("candidates of {}", survey.dataset.species[species])
+}
+
+/// Names each species' first candidate, which stands for all: they differ in source and index alone.
+fn mark(session: &mut Session<'_>, survey: &Survey, all: &[Wanted], keys: &[[u8; 32]]) {
+    for (i, wanted) in all.iter().enumerate() {
+        if i == 0 || all[i - 1].species != wanted.species {
+            session.mark(&slot(survey, wanted.species), &Key(keys[i]));
+        }
+    }
+}
+
+/// Why candidates are missing, species of one cause together.
+fn reasons(session: &Session<'_>, survey: &Survey, all: &[Wanted], missing: &[usize]) -> Vec<Reason> {
+    let mut groups: BTreeMap<String, (usize, Vec<&str>, Vec<Cause>)> = BTreeMap::new();
+    for chunk in missing.chunk_by(|&a, &b| all[a].species == all[b].species) {
+        let wanted = &all[chunk[0]];
+        let (text, causes) = cause(session, survey, wanted);
+        let group = groups.entry(text).or_insert_with(|| (0, Vec::new(), causes));
+        group.0 += chunk.len();
+        group.1.push(&survey.dataset.species[wanted.species]);
+    }
+    groups
+        .into_iter()
+        .map(|(text, (n, species, causes))| Reason {
+            text: format!("{} ({}): {text}", crate::text::count(n, "candidate"), explain::named(&species)),
+            causes,
+        })
+        .collect()
+}
+
+fn cause(session: &Session<'_>, survey: &Survey, wanted: &Wanted) -> (String, Vec<Cause>) {
+    let said = |causes: Vec<Cause>, otherwise: &str| {
+        let list: Vec<String> = causes.iter().map(Cause::to_string).collect();
+        (if list.is_empty() { otherwise.to_string() } else { list.join("; ") }, causes)
+    };
+    if session.store.record(&wanted.inputs.key().0).is_some() {
+        return said(Vec::new(), "no longer in the cache");
+    }
+    let old = session.last_record(&slot(survey, wanted.species)).and_then(|old| Inputs::decode(&old.inputs));
+    let Some(old) = old else { return said(session.edits("candidates"), "not made before") };
+    let mut differences = wanted.inputs.differences(&old);
+    differences.retain(|change| change.field != "index" && change.field != "source photo");
+    if differences.is_empty() {
+        return said(session.edits("candidates"), "more are wanted");
+    }
+    said(session.causes(&differences), "")
 }
 
 fn make(session: &mut Session<'_>, survey: &Survey, model: &Model, all: &[Wanted], missing: &[usize]) -> Result<()> {

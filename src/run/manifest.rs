@@ -1,4 +1,4 @@
-//! `manifest.csv` of an emitted tree, read back. Knows columns by name, so that new ones disturb nobody.
+//! `manifest.csv` and `rejected.csv` of an emitted tree, read back. Knows columns by name, so that new ones disturb nobody.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,6 +20,8 @@ pub struct Row {
     pub key: String,
     /// Path in the dataset: of the photo itself, or of the one that a candidate was made from.
     pub source: String,
+    /// Every column with something in it, by name.
+    pub fields: BTreeMap<String, String>,
 }
 
 impl Row {
@@ -43,9 +45,16 @@ pub fn read(root: &Path) -> Result<Vec<Row>> {
                 digest: field("digest"),
                 key: field("key"),
                 source: field("source"),
+                fields: fields.clone(),
             }
         })
         .collect())
+}
+
+/// The candidates that the filter dropped, by column; none if the list is not there.
+pub fn rejected(root: &Path) -> Result<Vec<BTreeMap<String, String>>> {
+    let path = root.join("rejected.csv");
+    if path.exists() { table(&path) } else { Ok(Vec::new()) }
 }
 
 /// The rows of a csv file by column; empty cells are absent.

@@ -25,6 +25,7 @@ mod stop;
 mod survey;
 mod tree;
 mod verify;
+pub mod why;
 
 use crate::error::Result;
 use crate::nn::device;
@@ -135,6 +136,7 @@ fn steps(session: &mut Session<'_>) -> Result<Said> {
     let survey = survey::survey(session)?;
     notes.extend(survey.notes());
     lock::begin(session, &survey)?;
+    session.note("recipe", &explain::settings(session.recipe))?;
     if until <= Step::Split {
         return Ok((None, notes));
     }

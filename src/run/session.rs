@@ -1,9 +1,10 @@
 //! One walk through the steps, planning or building. Both take the same way through the same keys, so that a plan is
 //! what a build does: where a build makes what is missing, a plan notes that it is due.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read as _;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::dataset::Dataset;
@@ -11,11 +12,13 @@ use crate::dataset::scan::Look;
 use crate::error::{Error, IoContext, Result};
 use crate::nn::device;
 use crate::plan::inputs::{Digest, PhotoList};
-use crate::plan::{ENGINE, Inputs, Key, Step};
+use crate::plan::key::Difference;
+use crate::plan::{ENGINE, Inputs, Key, Step, Value};
 use crate::recipe::Recipe;
 use crate::store::{self, Record, Store};
 
 use super::Options;
+use super::explain::{self, Cause, PhotoChange, Reason};
 use super::ledger::Ledger;
 use super::lock::{self, Lock};
 use super::offline;
@@ -54,6 +57,8 @@ pub struct Session<'a> {
     now: BTreeMap<String, String>,
     /// Lists of photos that keys of this walk name by digest; a build also keeps them as blobs.
     lists: BTreeMap<Digest, Vec<u8>>,
+    /// Paths of the last build's photos, read when a change is to be named.
+    last_photos: OnceLock<HashMap<String, String>>,
 }
 
 impl<'a> Session<'a> {
@@ -84,6 +89,7 @@ impl<'a> Session<'a> {
             last,
             now: BTreeMap::new(),
             lists: BTreeMap::new(),
+            last_photos: OnceLock::new(),
         })
     }
 
@@ -155,20 +161,49 @@ impl<'a> Session<'a> {
     }
 
     /// Why a piece of work has no record: what differs from the last build's, or that there was none.
-    pub fn explain(&self, slot: &str, inputs: &Inputs) -> String {
+    pub fn explain(&self, slot: &str, inputs: &Inputs) -> Reason {
         let old = self.last.get(slot).and_then(|hex| Key::from_hex(hex));
-        let Some(old) = old else { return format!("{slot}: not made before") };
+        let Some(old) = old else { return format!("{slot}: not made before").into() };
         if old == inputs.key() {
-            return format!("{slot}: no longer in the cache");
+            return format!("{slot}: no longer in the cache").into();
         }
         let old = self.store.record(&old.0).and_then(|record| Inputs::decode(&record.inputs));
-        let Some(old) = old else { return format!("{slot}: changed since the last build") };
-        let changes: Vec<String> = inputs
-            .differences(&old)
-            .into_iter()
-            .map(|change| super::explain::difference(&|digest| self.list(digest), &change))
-            .collect();
-        format!("{slot}: {}", changes.join("; "))
+        let Some(old) = old else { return format!("{slot}: changed since the last build").into() };
+        let mut causes = self.causes(&inputs.differences(&old));
+        causes.extend(self.edits(slot));
+        Reason::of(slot, causes)
+    }
+
+    /// Differences of keys, traced to the recipe's lines and to photos.
+    pub fn causes(&self, differences: &[Difference]) -> Vec<Cause> {
+        let trace = |change: &Difference| {
+            let mut cause = explain::cause(self.recipe, change);
+            if let (Some(Value::Digest(old)), Some(Value::Digest(new))) = (&change.old, &change.new)
+                && change.field.ends_with("photos")
+            {
+                cause.photos = self.photo_changes(old, new).unwrap_or_default();
+            }
+            cause
+        };
+        differences.iter().map(trace).collect()
+    }
+
+    /// Edits of the recipe since the last build that bear on a piece of work without standing in its key by name.
+    pub fn edits(&self, slot: &str) -> Vec<Cause> {
+        let tables: &[&str] = match slot {
+            "candidates" => &["balance.", "filter.candidates", "dataset.", "split."],
+            "select" | "emit" => &["filter.", "emit.", "balance."],
+            "compare" => &["compare.", "classifier.seeds"],
+            "report" => &[""],
+            // Which photos there are is the dataset's and the cut's business.
+            _ => &["dataset.", "split."],
+        };
+        let new = explain::settings(self.recipe);
+        let Some(old) = self.last_record("recipe").and_then(|record| Inputs::decode(&record.inputs)) else {
+            return Vec::new();
+        };
+        let of_slot = |change: &&Difference| tables.iter().any(|table| change.field.starts_with(table));
+        new.differences(&old).iter().filter(of_slot).map(|change| explain::edit(self.recipe, change)).collect()
     }
 
     /// Remembers a list whose digest enters keys, so that a later walk can say what changed in it.
@@ -182,8 +217,18 @@ impl<'a> Session<'a> {
 
     /// In words, what changed between two lists of photos; `None` where one is not known any more.
     pub fn photos_changed(&self, old: Option<Digest>, new: Option<Digest>) -> Option<String> {
-        let (old, new) = (self.list(&old?)?, self.list(&new?)?);
-        Some(super::explain::photos(&old, &new))
+        self.photo_changes(&old?, &new?).map(|photos| explain::sentence(&photos))
+    }
+
+    fn photo_changes(&self, old: &Digest, new: &Digest) -> Option<Vec<PhotoChange>> {
+        let (old, new) = (self.list(old)?, self.list(new)?);
+        let before = self.last_photos.get_or_init(|| last_photos(self.store, self.recipe));
+        let mut now: HashMap<Digest, &str> = HashMap::new();
+        for photo in self.dataset.iter().flat_map(|dataset| &dataset.photos) {
+            now.entry(photo.digest).or_insert(&photo.path);
+        }
+        let now = |hex: &str| now.get(&Key::from_hex(hex)?.0).map(|path| path.to_string());
+        Some(explain::photos(&old, &new, &|hex| before.get(hex).cloned(), &now))
     }
 
     /// A list of photos by its digest, as `digest species` lines.
@@ -201,13 +246,36 @@ impl<'a> Session<'a> {
 
     /// Remembers this walk's keys for the next one's reasons.
     pub fn remember(&self) -> Result<()> {
+        self.remember_photos()?;
         let mut all = self.last.clone();
-        all.extend(self.now.clone());
+        // What was only asked for, before an error or Ctrl-C, explains nothing.
+        let made = |key: &str| Key::from_hex(key).is_some_and(|key| self.store.record(&key.0).is_some());
+        all.extend(self.now.iter().filter(|(_, key)| made(key)).map(|(slot, key)| (slot.clone(), key.clone())));
         if all == self.last {
             return Ok(());
         }
         let text: String = all.iter().map(|(slot, key)| format!("{key} {slot}\n")).collect();
         store::write_atomically(&last_path(self.store, self.recipe), text.as_bytes())
+    }
+
+    /// Remembers which photo had which path, so that the next change of one can be named by its file.
+    fn remember_photos(&self) -> Result<()> {
+        let (Some(dataset), Some(digest)) = (&self.dataset, self.photos_digest) else { return Ok(()) };
+        let path = photos_path(self.store, self.recipe);
+        let head = format!("{}\n", Key(digest).hex());
+        if starts_with(&path, &head) {
+            return Ok(());
+        }
+        let mut text = head;
+        for photo in &dataset.photos {
+            text.push_str(&format!("{} {}\n", Key(photo.digest).hex(), photo.path));
+        }
+        store::write_atomically(&path, text.as_bytes())
+    }
+
+    /// Names a piece of work of this walk, so that the next one can say what differs.
+    pub fn mark(&mut self, slot: &str, key: &Key) {
+        self.now.insert(slot.to_string(), key.hex());
     }
 
     /// Every named piece of work of this walk with its key, by name.
@@ -241,6 +309,24 @@ pub fn last_path(store: &Store, recipe: &Recipe) -> PathBuf {
     // Recipes of one name in two folders share a cache without sharing their history.
     let place = blake3::hash(recipe.path.to_string_lossy().as_bytes()).to_hex();
     store.dir().join("last").join(format!("{}-{}", recipe.name, &place[..8]))
+}
+
+fn photos_path(store: &Store, recipe: &Recipe) -> PathBuf {
+    let mut path = last_path(store, recipe).into_os_string();
+    path.push(".photos");
+    path.into()
+}
+
+/// Whether a file begins with this text; the rest is not read.
+fn starts_with(path: &std::path::Path, head: &str) -> bool {
+    let mut found = vec![0; head.len()];
+    std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut found)).is_ok() && found == head.as_bytes()
+}
+
+/// Paths of the last build's photos by digest, in hexadecimal; nothing where they are not known.
+fn last_photos(store: &Store, recipe: &Recipe) -> HashMap<String, String> {
+    let text = std::fs::read_to_string(photos_path(store, recipe)).unwrap_or_default();
+    text.lines().filter_map(|line| line.split_once(' ')).map(|(hex, path)| (hex.into(), path.into())).collect()
 }
 
 fn read_last(path: &std::path::Path) -> Result<BTreeMap<String, String>> {

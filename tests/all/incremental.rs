@@ -126,7 +126,8 @@ fn a_changed_photo_restarts_what_saw_it_and_the_plan_says_so() {
         assert!(stale.contains(&step.to_string()), "{step} of {stale:?}");
     }
     let generator = plan["steps"].as_array().unwrap().iter().find(|step| step["name"] == "generator").unwrap();
-    assert_eq!(generator["why"][0], format!("generator: train photos: 1 photo changed ({species})"));
+    let path = format!("train/{species}/{}", photo.file_name().unwrap().to_string_lossy());
+    assert_eq!(generator["why"][0], format!("generator: train photos: 1 photo changed ({path})"));
     let said = place.build();
     assert_eq!(made(&said, "generator"), 1);
     assert!(place.build().stdout.starts_with("nothing to do"));
@@ -150,7 +151,9 @@ fn a_changed_setting_is_named_with_both_values() {
     place.build();
     place.recipe_with("steps = 3\nbatch = 4\nlearning_rate", "steps = 4\nbatch = 4\nlearning_rate");
     let said = place.run(&["why", "recipes/tiny.toml"]).exits(0);
-    assert!(said.stdout.contains("generator: generator.train.steps 3 -> 4"), "{}", said.stdout);
+    let line = 1 + RECIPE.lines().take_while(|line| *line != "[generator.train]").count() + 1;
+    let reason = format!("generator: recipes/tiny.toml:{line}: [generator.train] steps 3 -> 4\n");
+    assert!(said.stdout.contains(&reason), "no `{reason}` in:\n{}", said.stdout);
 }
 
 #[test]

@@ -11,3 +11,4 @@ mod place;
 mod shipped;
 mod survive;
 mod verify;
+mod why;
