@@ -32,10 +32,12 @@ pub fn bytes(n: u64) -> String {
     if unit == 0 { format!("{n} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
-/// A duration for people: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
+/// A duration for people: `40 ms`, `2.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
 pub fn duration(d: Duration) -> String {
     let seconds = d.as_secs_f64();
-    if seconds < 10.0 {
+    if seconds < 1.0 {
+        format!("{} ms", d.as_millis())
+    } else if seconds < 10.0 {
         format!("{seconds:.1} s")
     } else if seconds < 60.0 {
         format!("{seconds:.0} s")
@@ -70,7 +72,8 @@ mod tests {
         assert_eq!(thousands(1_234_567), "1,234,567");
         assert_eq!(bytes(1023), "1023 B");
         assert_eq!(bytes(1536), "1.5 KiB");
-        assert_eq!(duration(Duration::from_millis(400)), "0.4 s");
+        assert_eq!(duration(Duration::from_millis(400)), "400 ms");
+        assert_eq!(duration(Duration::from_millis(2400)), "2.4 s");
         assert_eq!(duration(Duration::from_secs(200)), "3 min 20 s");
         assert_eq!(duration(Duration::from_secs(7500)), "2 h 5 min");
     }

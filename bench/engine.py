@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+"""The engine at the size of BIRDS 525, beside the tools that people know: ratios, interleaved in one run.
+
+    bench/engine.py WORK [--rounds 7] [--birdaug target/release/birdaug] [--only NAME ...]
+
+WORK is a folder with 6 GB to spare. The first run makes the dataset (bench/make_birds.py) and fills the cache with
+50,290 candidates, which takes an hour on two cores (almost all of it the copy guard); later runs measure alone.
+Measured: noop, hash, emit, photo, check. What a tool that is not installed would have said is left out and said so.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+class Bench:
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.birdaug = str(options.birdaug.resolve())
+        self.work: pathlib.Path = options.work.resolve()
+        self.rounds: int = options.rounds
+        self.recipe = "recipes/engine.toml"
+
+    def run(self, *args: str, quiet: bool = True) -> tuple[float, subprocess.CompletedProcess]:
+        """Runs a command in WORK; the seconds it took, and what it said."""
+        environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+        started = time.perf_counter()
+        done = subprocess.run(args, cwd=self.work, env=environment, capture_output=quiet, text=True)
+        seconds = time.perf_counter() - started
+        if done.returncode != 0:
+            sys.exit(f"{' '.join(args)}: status {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return seconds, done
+
+    def shell(self, command: str) -> float:
+        return self.run("bash", "-c", command)[0]
+
+    def build(self, *args: str) -> tuple[float, subprocess.CompletedProcess]:
+        return self.run(self.birdaug, "build", self.recipe, *args)
+
+    def interleaved(self, **what) -> dict[str, list[float]]:
+        """Each of `what` once a round, after one round that is not counted."""
+        seconds: dict[str, list[float]] = {name: [] for name in what}
+        for round_ in range(self.rounds + 1):
+            for name, call in what.items():
+                took = call()
+                if round_:
+                    seconds[name].append(took)
+        return seconds
+
+    def show(self, title: str, seconds: dict[str, list[float]], base: str) -> None:
+        print(f"\n{title}, median of {self.rounds}, ratio to {base}")
+        medians = {name: statistics.median(values) for name, values in seconds.items()}
+        for name, median in medians.items():
+            low, high = min(seconds[name]), max(seconds[name])
+            print(f"  {name:34} {median:8.3f} s  ({low:.3f} to {high:.3f})  {median / medians[base]:6.2f}x")
+        sys.stdout.flush()
+
+    def prepare(self) -> None:
+        self.work.mkdir(parents=True, exist_ok=True)
+        if not (self.work / "birds").exists():
+            self.run(self.birdaug, "sample", "sample", quiet=False)
+            maker = [sys.executable, str(HERE / "make_birds.py"), "sample", "making"]
+            self.run(*maker, quiet=False)
+            (self.work / "making").rename(self.work / "birds")
+        (self.work / "recipes").mkdir(exist_ok=True)
+        shutil.copy(HERE / "engine.toml", self.work / self.recipe)
+        seconds, _ = self.run(self.birdaug, "build", self.recipe, quiet=False)
+        print(f"the cache is full, the tree is written ({seconds:.0f} s)")
+
+    def noop(self) -> None:
+        find = "find birds out/engine -printf '%s %T@ %i %p\\n' > /dev/null"
+        what = {
+            "find": lambda: self.shell(find),
+            "birdaug build": lambda: self.build()[0],
+            "birdaug plan": lambda: self.run(self.birdaug, "plan", self.recipe)[0],
+            "birdaug --version": lambda: self.run(self.birdaug, "--version")[0],
+        }
+        if shutil.which("git"):
+            if not (self.work / "birds/.git").exists():
+                quiet = "git -c core.fsync=none -c user.name=x -c user.email=x@y"
+                self.shell(f"cd birds && git init -q && git add -A && {quiet} commit -qm birds")
+            what["git status (dataset alone)"] = lambda: self.shell("git -C birds status --porcelain")
+        if shutil.which("ninja"):
+            folder = self.work / "ninja"
+            folder.mkdir(exist_ok=True)
+            inputs = [str(path) for path in sorted((self.work / "birds").rglob("*.jpg"))]
+            escaped = " ".join(path.replace(" ", "$ ") for path in inputs)
+            (folder / "build.ninja").write_text(f"rule touch\n  command = touch $out\nbuild done: touch | {escaped}\n")
+            self.shell("ninja -C ninja")
+            what["ninja (dataset alone)"] = lambda: self.shell("ninja -C ninja")
+        self.show("nothing to do: dataset and emitted tree", self.interleaved(**what), "find")
+        for tool in ("git", "ninja", "n2", "dvc", "snakemake"):
+            if not shutil.which(tool):
+                print(f"  {tool}: not installed, not measured")
+        done = subprocess.Popen([self.birdaug, "build", self.recipe], cwd=self.work, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(done.pid, 0)
+        print(f"  peak memory of the build: {usage.ru_maxrss / 1024:.0f} MiB (status {status})")
+        shutil.rmtree(self.work / "birds/.git", ignore_errors=True)
+
+    def hash(self) -> None:
+        if not shutil.which("b3sum"):
+            print("\nfirst scan: b3sum is not installed, not measured")
+            return
+
+        def scan() -> float:
+            for index in (self.work / "cache").glob("stat-photos-*"):
+                index.unlink()
+            return self.build("--until", "scan")[0]
+
+        b3sum = "find birds -name '*.jpg' -print0 | xargs -0 -P2 b3sum --num-threads 1 > /dev/null"
+        seconds = self.interleaved(**{"xargs -P2 b3sum": lambda: self.shell(b3sum), "birdaug, all hashed": scan})
+        self.show("first scan", seconds, "xargs -P2 b3sum")
+
+    def emitted(self) -> float:
+        """Seconds of the emit step by birdaug's own line; the tree is due."""
+        _, done = self.build("--until", "emit")
+        line = re.search(r"^emit: .* in (?:([0-9.]+) s|(\d+) ms)$", done.stderr, re.MULTILINE)
+        if not line:
+            sys.exit(f"nothing was emitted:\n{done.stderr}")
+        return float(line[1]) if line[1] else int(line[2]) / 1000
+
+    def emit(self) -> None:
+        def copy() -> float:
+            shutil.rmtree(self.work / "copy", ignore_errors=True)
+            return self.shell("cp -al out/engine copy")
+
+        def from_nothing() -> float:
+            shutil.rmtree(self.work / "out/engine")
+            shutil.rmtree(self.work / "cache/trees", ignore_errors=True)
+            return self.emitted()
+
+        recipe = self.work / self.recipe
+        text = recipe.read_text()
+        few = iter(range(1, 1000))
+
+        def one_species() -> float:
+            # Another number of images for one species: fewer, so that nothing has to be made.
+            recipe.write_text(text.replace("target = 257", f'target = 257\n[balance.species]\n"SPECIES 007" = {next(few)}'))
+            return self.emitted()
+
+        seconds = self.interleaved(
+            **{"cp -al": copy, "emit from nothing": from_nothing, "emit after one changed species": one_species}
+        )
+        recipe.write_text(text)
+        self.build()
+        shutil.rmtree(self.work / "copy", ignore_errors=True)
+        self.show("emit", seconds, "cp -al")
+
+    def photo(self) -> None:
+        victim = sorted((self.work / "birds/test").rglob("*.jpg"))[0]
+        whole = victim.read_bytes()
+        self.build()
+
+        def one_changed() -> float:
+            changed = bytearray(victim.read_bytes())
+            changed[-3] ^= 1
+            victim.write_bytes(changed)
+            return self.build("--until", "scan")[0]
+
+        def none_changed() -> float:
+            return self.build("--until", "scan")[0]
+
+        seconds = self.interleaved(**{"scan, nothing changed": none_changed, "scan, one photo changed": one_changed})
+        victim.write_bytes(whole)
+        self.show("one changed photo", seconds, "scan, nothing changed")
+
+    def check(self) -> None:
+        what = {"birdaug cache check": lambda: self.run(self.birdaug, "cache", "check")[0]}
+        base = "birdaug cache check"
+        if shutil.which("b3sum"):
+            b3sum = "find cache/blobs -type f -print0 | xargs -0 -P2 b3sum --num-threads 1 > /dev/null"
+            what = {"xargs -P2 b3sum": lambda: self.shell(b3sum), **what}
+            base = "xargs -P2 b3sum"
+        self.show("cache check", self.interleaved(**what), base)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=pathlib.Path)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--birdaug", type=pathlib.Path, default=HERE.parent / "target/release/birdaug")
+    parser.add_argument("--only", nargs="+", default=["noop", "hash", "emit", "photo", "check"])
+    options = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    bench = Bench(options)
+    bench.prepare()
+    for name in options.only:
+        getattr(bench, name)()
+
+
+if __name__ == "__main__":
+    main()
