@@ -1,6 +1,8 @@
 //! From wanted numbers to kept images: candidates are made, scored and judged in rounds, each of which makes up for
 //! what the one before dropped, until every species is full or has used up its candidates.
 
+use rayon::prelude::*;
+
 use crate::error::{Error, Result};
 use crate::plan::candidate::identities;
 use crate::plan::inputs::Digest;
@@ -110,10 +112,10 @@ pub fn wanted_of(session: &Session<'_>, survey: &Survey, generator: Digest, spec
     let settings = &session.recipe.generator;
     let photos = match settings.mode {
         GeneratorMode::Img2Img => survey.train_digests(species),
-        GeneratorMode::Txt2Img => Vec::new(),
+        GeneratorMode::Txt2Img => &[],
     };
     let name = &survey.dataset.species[species];
-    identities(settings.mode, settings.seed, name, &photos, n)
+    identities(settings.mode, settings.seed, name, photos, n)
         .into_iter()
         .map(|identity| make::wanted(session, survey, generator, species, identity.source, identity.index))
         .collect()
@@ -121,11 +123,11 @@ pub fn wanted_of(session: &Session<'_>, survey: &Survey, generator: Digest, spec
 
 /// Notes how many candidates of each species are there and how many are to make.
 fn count(session: &mut Session<'_>, survey: &Survey, all: &[Wanted], look: &[usize]) {
+    let store = session.store;
+    let there: Vec<bool> = all.par_iter().map(|wanted| store.has_hit(&wanted.key.0)).collect();
     let mut cached = vec![0; look.len()];
-    for wanted in all {
-        if session.store.hit(&wanted.inputs.key().0).is_some() {
-            cached[wanted.species] += 1;
-        }
+    for (wanted, there) in all.iter().zip(there) {
+        cached[wanted.species] += usize::from(there);
     }
     session.ledger.species = survey.due(&cached, look);
 }

@@ -12,6 +12,7 @@ use crate::plan::{Inputs, Key, Step};
 use super::gate::SetFigures;
 use super::make;
 use super::photos::Place;
+use super::progress::Task;
 use super::selection::{Candidate, Selection};
 use super::session::{Mode, Session};
 use super::stop;
@@ -86,6 +87,8 @@ pub fn emit(
     synthetic: &[Synthetic],
     figures: Option<&SetFigures>,
 ) -> Result<()> {
+    let files = survey.cut.train.len() + survey.cut.valid.len() + survey.cut.test.len() + synthetic.len() + 3;
+    let task = session.progress.task("emit", files, "file");
     let tree = tree(session, survey, selection, synthetic, figures)?;
     let out = &session.recipe.emit.out;
     let inputs =
@@ -111,16 +114,22 @@ pub fn emit(
         return Ok(());
     }
     stop::check()?;
-    write(session, &tree, present.as_ref(), &mut index)?;
+    write(session, &tree, present.as_ref(), &mut index, task)?;
     session.ledger.made(Step::Emit, 1);
     session.note("emit", &inputs)
 }
 
 /// Puts the tree in its place and remembers the state of its files.
-fn write(session: &Session<'_>, tree: &Tree, present: Option<&Present>, index: &mut StatIndex) -> Result<()> {
+fn write(
+    session: &Session<'_>,
+    tree: &Tree,
+    present: Option<&Present>,
+    index: &mut StatIndex,
+    task: Task<'_>,
+) -> Result<()> {
     let out = &session.recipe.emit.out;
     let root = &session.recipe.dataset.root;
-    let task = std::sync::Mutex::new(session.progress.task("emit", tree.len(), "file"));
+    let task = std::sync::Mutex::new(task);
     let writer = Writer {
         out,
         link: session.recipe.emit.link,

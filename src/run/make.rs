@@ -6,6 +6,7 @@ use std::io::Cursor;
 use std::path::Path;
 
 use image::{ImageFormat, RgbImage};
+use rayon::prelude::*;
 
 use crate::diffusion::{Generator as _, Request};
 use crate::error::{Error, Result};
@@ -27,6 +28,8 @@ pub struct Wanted {
     pub species: usize,
     pub source: Option<Digest>,
     pub inputs: Inputs,
+    /// Of the inputs.
+    pub key: Key,
 }
 
 /// The wanted candidate's key inputs under this generator.
@@ -39,7 +42,8 @@ pub fn wanted(
     index: u64,
 ) -> Wanted {
     let of = CandidateOf { generator, species: &survey.dataset.species[species], class: species, source, index };
-    Wanted { species, source, inputs: inputs::candidate(&session.recipe.generator, &of) }
+    let inputs = inputs::candidate(&session.recipe.generator, &of);
+    Wanted { species, source, key: inputs.key(), inputs }
 }
 
 /// The records of the candidates, in order: those that are missing are made first. Planning, they are noted, and the
@@ -50,9 +54,9 @@ pub fn candidates(
     model: &Model,
     all: &[Wanted],
 ) -> Result<Option<Vec<Record>>> {
-    let keys: Vec<[u8; 32]> = all.iter().map(|wanted| wanted.inputs.key().0).collect();
-    let missing: Vec<usize> = (0..all.len()).filter(|&i| session.store.hit(&keys[i]).is_none()).collect();
-    mark(session, survey, all, &keys);
+    let store = session.store;
+    let missing: Vec<usize> = (0..all.len()).into_par_iter().filter(|&i| !store.has_hit(&all[i].key.0)).collect();
+    mark(session, survey, all);
     if !missing.is_empty() {
         for reason in reasons(session, survey, all, &missing) {
             session.ledger.due(Step::Candidates, reason);
@@ -66,11 +70,11 @@ pub fn candidates(
         }
         make(session, survey, model, all, &missing)?;
     }
-    keys.iter()
-        .map(|key| {
-            session.store.hit(key).map(Some).ok_or_else(|| {
+    all.par_iter()
+        .map(|wanted| {
+            store.hit(&wanted.key.0).map(Some).ok_or_else(|| {
                 Error::input_help(
-                    format!("a candidate that was just made is not in the cache `{}`", session.store.dir().display()),
+                    format!("a candidate that was just made is not in the cache `{}`", store.dir().display()),
                     "check the disk, or use another folder by `--cache DIR`",
                 )
             })
@@ -84,10 +88,10 @@ fn slot(survey: &Survey, species: usize) -> String {
 }
 
 /// Names each species' first candidate, which stands for all: they differ in source and index alone.
-fn mark(session: &mut Session<'_>, survey: &Survey, all: &[Wanted], keys: &[[u8; 32]]) {
+fn mark(session: &mut Session<'_>, survey: &Survey, all: &[Wanted]) {
     for (i, wanted) in all.iter().enumerate() {
         if i == 0 || all[i - 1].species != wanted.species {
-            session.mark(&slot(survey, wanted.species), &Key(keys[i]));
+            session.mark(&slot(survey, wanted.species), &wanted.key);
         }
     }
 }

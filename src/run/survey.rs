@@ -41,6 +41,7 @@ pub struct Survey {
     /// Real train photos of the cut a species.
     pub real: Vec<usize>,
     by_digest: OnceLock<HashMap<Digest, usize>>,
+    train_by_species: OnceLock<Vec<Vec<Digest>>>,
 }
 
 impl Survey {
@@ -70,9 +71,15 @@ impl Survey {
     }
 
     /// Digests of a species' train photos of the cut.
-    pub fn train_digests(&self, species: usize) -> Vec<Digest> {
-        let photos = &self.dataset.photos;
-        self.cut.train.iter().map(|&i| &photos[i]).filter(|p| p.species as usize == species).map(|p| p.digest).collect()
+    pub fn train_digests(&self, species: usize) -> &[Digest] {
+        let lists = self.train_by_species.get_or_init(|| {
+            let mut lists = vec![Vec::new(); self.dataset.species.len()];
+            for photo in self.cut.train.iter().map(|&i| &self.dataset.photos[i]) {
+                lists[photo.species as usize].push(photo.digest);
+            }
+            lists
+        });
+        &lists[species]
     }
 
     /// Identifies how synthetic images are written.
@@ -162,6 +169,7 @@ pub fn survey(session: &mut Session<'_>) -> Result<Survey> {
         test_list,
         real,
         by_digest: OnceLock::new(),
+        train_by_species: OnceLock::new(),
         cut,
         dataset,
     };

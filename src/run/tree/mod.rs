@@ -54,11 +54,6 @@ impl Tree {
         *hasher.finalize().as_bytes()
     }
 
-    /// Number of files.
-    pub fn len(&self) -> usize {
-        self.folders.values().map(BTreeMap::len).sum()
-    }
-
     /// Whether a path is taken.
     pub fn contains(&self, path: &str) -> bool {
         let (folder, name) = split(path);

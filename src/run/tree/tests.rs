@@ -99,6 +99,21 @@ fn a_new_tree_takes_the_place_of_the_old_one_and_leaves_nothing_beside_it() {
 }
 
 #[test]
+fn what_a_killed_build_left_beside_the_tree_goes_and_what_another_is_writing_stays() {
+    let place = Place::new();
+    let beside = |name: &str| {
+        let path = place.out().with_file_name(name);
+        fs::create_dir_all(path.join("train")).unwrap();
+        path
+    };
+    let (left, held) = (beside(".tree.building-left"), beside(".tree.building-held"));
+    let lock = fs::File::open(&held).unwrap();
+    lock.lock().unwrap();
+    place.write(&tree(&[(MARK, "1")]), Link::Auto).unwrap();
+    assert!(!left.exists() && held.exists());
+}
+
+#[test]
 fn a_folder_of_somebody_else_is_never_replaced() {
     let place = Place::new();
     fs::create_dir_all(place.out()).unwrap();

@@ -53,12 +53,7 @@ impl Writer<'_> {
         let parent = self.out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(parent).doing("make the folder", parent)?;
         let name = self.out.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let building = tempfile::Builder::new()
-            .prefix(&format!(".{name}.building-"))
-            .tempdir_in(parent)
-            .doing("write in", parent)?;
-        fs::set_permissions(building.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .doing("write in", building.path())?;
+        let (building, _held) = building_place(parent, &name)?;
         let linkers = Linkers::new(self.link);
         self.fill(tree, building.path(), &linkers, true)?;
         swap(building, self.out)?;
@@ -104,7 +99,9 @@ impl Writer<'_> {
                 remove_all(&path)?;
                 fs::create_dir_all(&path).doing("make the folder", &path)?;
             }
-            self.fill_folder(&tree.folders[folder], &path, &linkers, true)
+            self.fill_folder(&tree.folders[folder], &path, &linkers, true)?;
+            (self.each)(tree.folders[folder].len());
+            Ok(())
         })?;
         if exchange(&root, self.out).is_err() {
             return Ok(None);
@@ -117,11 +114,16 @@ impl Writer<'_> {
         Ok(Some(stale))
     }
 
+    /// `check`: this is the tree itself and not the spare one.
     fn fill(&self, tree: &Tree, root: &Path, linkers: &Linkers, check: bool) -> Result<()> {
         tree.folders.par_iter().try_for_each(|(folder, files)| {
             let path = root.join(folder);
             fs::create_dir_all(&path).doing("make the folder", &path)?;
-            self.fill_folder(files, &path, linkers, check)
+            self.fill_folder(files, &path, linkers, check)?;
+            if check {
+                (self.each)(files.len());
+            }
+            Ok(())
         })
     }
 
@@ -142,7 +144,6 @@ impl Writer<'_> {
                 }
             }
         }
-        (self.each)(files.len());
         Ok(())
     }
 }
@@ -171,6 +172,26 @@ impl Tree {
         };
         self.folders.iter().map(|(folder, files)| (folder.clone(), digest(files))).collect()
     }
+}
+
+/// A new folder beside the tree's place, held as long as the second value lives; what killed builds left there goes.
+fn building_place(parent: &Path, name: &str) -> Result<(tempfile::TempDir, fs::File)> {
+    let prefix = format!(".{name}.building-");
+    for entry in fs::read_dir(parent).doing("list", parent)?.flatten() {
+        let left = entry.file_name().to_string_lossy().starts_with(&prefix);
+        // A folder that nobody holds belongs to nobody.
+        if left && fs::File::open(entry.path()).is_ok_and(|folder| folder.try_lock().is_ok()) {
+            remove_all(&entry.path())?;
+        }
+    }
+    let building = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).doing("write in", parent)?;
+    let held = fs::File::open(building.path()).doing("write in", building.path())?;
+    held.lock().doing("lock", building.path())?;
+    // Another build may have taken it for left in the moment before it was held.
+    fs::create_dir_all(building.path()).doing("write in", building.path())?;
+    fs::set_permissions(building.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .doing("write in", building.path())?;
+    Ok((building, held))
 }
 
 /// A folder that birdaug did not write is never replaced.
