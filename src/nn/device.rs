@@ -1,7 +1,8 @@
 //! Where tensors live and in which precision: choosing a device, opening CUDA at run time, naming the machine.
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use tch::{Device, Kind};
 
@@ -89,16 +90,59 @@ pub fn select(name: &str) -> Result<Device> {
 pub fn class(device: Device) -> String {
     match device {
         Device::Cpu => {
-            let features = cpu_features();
-            let named: Vec<&str> = ["avx2", "avx512f", "avx512bf16", "amx-bf16"]
-                .into_iter()
-                .filter(|name| features.contains(name))
-                .collect();
-            format!("cpu:{}", if named.is_empty() { "baseline".into() } else { named.join("+") })
+            static CPU: OnceLock<String> = OnceLock::new();
+            CPU.get_or_init(cpu_class).clone()
         }
-        Device::Cuda(_) => "cuda".into(),
+        Device::Cuda(index) => {
+            static GPUS: Mutex<BTreeMap<usize, String>> = Mutex::new(BTreeMap::new());
+            // Asked once a GPU: each record carries the name.
+            let mut gpus = GPUS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let name = || format!("cuda:{}", gpu_name(index).unwrap_or_else(|| "unknown".into()));
+            gpus.entry(index).or_insert_with(name).clone()
+        }
         other => format!("{other:?}").to_lowercase(),
     }
+}
+
+fn cpu_class() -> String {
+    let features = cpu_features();
+    let named: Vec<&str> =
+        ["avx2", "avx512f", "avx512bf16", "amx-bf16"].into_iter().filter(|name| features.contains(name)).collect();
+    format!("cpu:{}", if named.is_empty() { "baseline".into() } else { named.join("+") })
+}
+
+/// A GPU's model by the driver's own name (`NVIDIA H200`): bits differ between models. The driver counts GPUs as libtorch
+/// does. `None` where there is no driver to ask.
+fn gpu_name(index: usize) -> Option<String> {
+    type Init = unsafe extern "C" fn(u32) -> i32;
+    type Get = unsafe extern "C" fn(*mut i32, i32) -> i32;
+    type Name = unsafe extern "C" fn(*mut libc::c_char, i32, i32) -> i32;
+    const LENGTH: usize = 256;
+    let library = CString::new("libcuda.so.1").ok()?;
+    // SAFETY: the driver's library is loaded already where libtorch uses a GPU; loading it again returns the same one.
+    let handle = unsafe { libc::dlopen(library.as_ptr(), libc::RTLD_NOW) };
+    let symbol = |name: &str| {
+        let name = CString::new(name).ok()?;
+        // SAFETY: the handle was returned by dlopen and is never closed.
+        let found = if handle.is_null() { std::ptr::null_mut() } else { unsafe { libc::dlsym(handle, name.as_ptr()) } };
+        (!found.is_null()).then_some(found)
+    };
+    let (init, get, name) = (symbol("cuInit")?, symbol("cuDeviceGet")?, symbol("cuDeviceGetName")?);
+    let (mut device, mut text) = (0i32, [0 as libc::c_char; LENGTH]);
+    // SAFETY: the driver API's signatures since CUDA 2; the buffer is as long as it is said to be, and ends in NUL
+    // because the call is given one byte less.
+    let answered = unsafe {
+        let (init, get, name) = (
+            std::mem::transmute::<*mut libc::c_void, Init>(init),
+            std::mem::transmute::<*mut libc::c_void, Get>(get),
+            std::mem::transmute::<*mut libc::c_void, Name>(name),
+        );
+        init(0) == 0
+            && get(&mut device, i32::try_from(index).ok()?) == 0
+            && name(text.as_mut_ptr(), LENGTH as i32 - 1, device) == 0
+    };
+    // SAFETY: the array ends in NUL.
+    answered.then(|| unsafe { CStr::from_ptr(text.as_ptr()) }.to_string_lossy().into_owned())
 }
 
 /// The CPU features that decide which kernels libtorch picks.
@@ -128,6 +172,14 @@ mod tests {
         let error = select("tpu").unwrap_err();
         assert_eq!(error.to_string(), "unknown device `tpu`; allowed: `auto`, `cpu`, `cuda`, `cuda:N`");
         assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn a_gpu_without_a_driver_has_no_name_and_no_class_of_its_own() {
+        if !std::path::Path::new("/proc/driver/nvidia").exists() {
+            assert_eq!(class(Device::Cuda(0)), "cuda:unknown");
+        }
+        assert!(class(Device::Cpu).starts_with("cpu:"));
     }
 
     #[test]

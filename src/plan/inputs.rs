@@ -9,9 +9,16 @@
 //! | class score | image digest, classifier's output digest, class | the same |
 //! | features | digest of the photo list, classifier's output digest | |
 //! | set figures | digest of the photo list, classifier's output digest, digest of the kept images in order | |
-//! | select | digest of all scores, thresholds, wanted numbers | |
+//! | select | digest of the candidates' keys and images with their verdicts | scores and thresholds by themselves: the verdict is what they come to |
+//! | emit | digest of the tree's paths and bytes, kind of link | the folder it is at |
+//! | compare | keys of all predictions, test and train lists, tail | |
+//! | report | key of the comparison, digest of the selection, everything the recipe says, notes | comments, the order of keys |
+//! | recipe | what the recipe says, key by key | enters no other key; remembered so that `why` finds edits that stand in none |
 //! | encoded file | image digest, digest of the encoding | folder and name in the tree |
 //! | classifier fit | architecture, start weights, size, steps, batch, learning rate, precision, seed, sampling, digests of train and valid lists | name of the arm: equal inputs are one fit, so the baseline is the first seed of arm `real` |
+//! | audit | digests of all photos, sorted | paths and order: what a file's bytes are is what is looked at |
+//! | references | digests of the lists of a species' train photos and of all photos of valid and test | enters no other key; remembered so that a changed photo is compared by itself |
+//! | stable-diffusion model | the model as the recipe names it | |
 //! | predictions | classifier's output digest, digest of the test list | |
 //!
 //! Nowhere: times, absolute paths, machine names, thread counts, comments or order of the recipe.

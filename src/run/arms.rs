@@ -56,9 +56,8 @@ pub fn arms(session: &mut Session<'_>, survey: &Survey, synthetic: &[Synthetic])
 fn arm(session: &Session<'_>, survey: &Survey, synthetic: &[Synthetic], kind: recipe::Arm) -> Arm {
     let (items, list) = emit::augmented_list(survey, synthetic);
     match kind {
-        recipe::Arm::Oversampled => model::real_arm(survey, session, kind.name(), Sampling::ClassBalanced),
-        recipe::Arm::Real | recipe::Arm::RealRandAugment => {
-            model::real_arm(survey, session, kind.name(), Sampling::Uniform)
+        recipe::Arm::Oversampled | recipe::Arm::Real | recipe::Arm::RealRandAugment => {
+            model::real_arm_of(survey, session, kind)
         }
         recipe::Arm::Augmented => {
             let mut arm = model::real_arm(survey, session, kind.name(), Sampling::Uniform);

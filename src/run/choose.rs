@@ -35,10 +35,19 @@ pub fn choose(
     loop {
         let all = wanted(session, survey, model, &look);
         count(session, survey, &all, &look);
-        let Some(records) = make::candidates(session, survey, model, &all)? else { return Ok(None) };
-        let Some(baseline) = baseline.filter(|_| until > Step::Candidates) else { return Ok(None) };
+        let Some(records) = make::candidates(session, survey, model, &all)? else {
+            count_refills(session, survey, model, &look);
+            return Ok(None);
+        };
+        let Some(baseline) = baseline.filter(|_| until > Step::Candidates) else {
+            count_refills(session, survey, model, &look);
+            return Ok(None);
+        };
         let scored = match scorer.score(session, survey, baseline, &all, &records)? {
-            score::Outcome::Due => return Ok(None),
+            score::Outcome::Due => {
+                count_refills(session, survey, model, &look);
+                return Ok(None);
+            }
             // A damaged entry was forgotten: make it again, unless the disk loses everything.
             score::Outcome::Lost if losses < LOSSES => {
                 losses += 1;
@@ -130,6 +139,19 @@ fn count(session: &mut Session<'_>, survey: &Survey, all: &[Wanted], look: &[usi
         cached[wanted.species] += usize::from(there);
     }
     session.ledger.species = survey.due(&cached, look);
+}
+
+/// A plan that stops here says how many more the filter may ask for: of those, some are in the cache.
+fn count_refills(session: &mut Session<'_>, survey: &Survey, model: &Model, look: &[usize]) {
+    for species in 0..look.len() {
+        if session.ledger.species[species].refill == 0 {
+            continue;
+        }
+        let all = wanted_of(session, survey, model.digest, species, survey.caps[species]);
+        let beyond = all.get(look[species]..).unwrap_or_default();
+        let missing = beyond.iter().filter(|wanted| !session.store.has_hit(&wanted.inputs.key().0)).count();
+        session.ledger.species[species].refill = missing;
+    }
 }
 
 /// Settles the verdicts and names them by a digest.

@@ -30,6 +30,8 @@ pub struct Pending {
     /// What it is made from; of several alike, the first one's.
     pub inputs: Inputs,
     pub count: usize,
+    /// Whether a plan came as far as this; else it is what is likely to come of the rest.
+    pub certain: bool,
 }
 
 impl Pending {
@@ -81,7 +83,12 @@ impl Ledger {
 
     /// Notes work that is due, for what it costs.
     pub fn pend(&mut self, step: Step, slot: &str, inputs: &Inputs, count: usize) {
-        self.pending.push(Pending { step, slot: slot.to_string(), inputs: inputs.clone(), count });
+        self.pending.push(Pending { step, slot: slot.to_string(), inputs: inputs.clone(), count, certain: true });
+    }
+
+    /// Notes work that is likely to be due, behind what the plan could reach.
+    pub fn foresee(&mut self, step: Step, slot: &str, inputs: &Inputs, count: usize) {
+        self.pending.push(Pending { step, slot: slot.to_string(), inputs: inputs.clone(), count, certain: false });
     }
 
     /// Work that is due, in the order in which it was found.

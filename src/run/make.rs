@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::Path;
+use std::time::Instant;
 
 use image::{ImageFormat, RgbImage};
 use rayon::prelude::*;
@@ -145,13 +146,15 @@ fn make(session: &mut Session<'_>, survey: &Survey, model: &Model, all: &[Wanted
                 Ok(Request { class: all[i].species, noise: all[i].inputs.key().0, source })
             })
             .collect::<Result<Vec<_>>>()?;
+        let started = Instant::now();
         let images = generator.generate(&requests)?;
+        let seconds = format!("{:.4}", started.elapsed().as_secs_f64() / images.len().max(1) as f64);
         let records = chunk
             .iter()
             .zip(&images)
             .map(|(&i, image)| {
                 let digest = session.store.put(&png(image)?)?;
-                Ok(session.blank(&all[i].inputs).output("image", digest))
+                Ok(session.blank(&all[i].inputs).output("image", digest).note("seconds", &seconds))
             })
             .collect::<Result<Vec<_>>>()?;
         session.store.commit(&records)?;

@@ -5,6 +5,7 @@ mod arms;
 mod choose;
 mod doctor;
 mod emit;
+mod estimate;
 mod explain;
 mod finished;
 mod fitting;
@@ -34,6 +35,7 @@ use crate::recipe::Recipe;
 use crate::store::Store;
 
 pub use doctor::{Health, health};
+pub use estimate::{COSTLY, Cost, Estimate, estimate};
 pub use ledger::{Ledger, SpeciesDue};
 pub use progress::{Progress, Style};
 pub use session::Mode;
@@ -159,7 +161,7 @@ fn steps(session: &mut Session<'_>) -> Result<Said> {
         }
     };
     let (Some(selection), Some(baseline)) = (selection, baseline) else {
-        session.ledger.wait(until);
+        wait(session, &survey)?;
         return Ok((None, notes));
     };
     lock::refuse_selection(session, &survey, &selection)?;
@@ -168,7 +170,7 @@ fn steps(session: &mut Session<'_>) -> Result<Said> {
         return Ok((None, notes));
     }
     let Some(synthetic) = emit::encode(session, &survey, &selection)? else {
-        session.ledger.wait(until);
+        wait(session, &survey)?;
         return Ok((None, notes));
     };
     let figures = gate::figures(session, &survey, &baseline, &selection.candidates)?;
@@ -178,7 +180,7 @@ fn steps(session: &mut Session<'_>) -> Result<Said> {
     }
     let arms = arms::arms(session, &survey, &synthetic)?;
     let (Some(arms), Some(figures)) = (arms, figures) else {
-        session.ledger.wait(until);
+        wait(session, &survey)?;
         return Ok((None, notes));
     };
     if until == Step::Arms {
@@ -191,4 +193,10 @@ fn steps(session: &mut Session<'_>) -> Result<Said> {
         lock::finish(session, &survey, &selection)?;
     }
     Ok((headline, notes))
+}
+
+/// Steps behind one that is due cannot be looked into; what they are likely to cost is noted all the same.
+fn wait(session: &mut Session<'_>, survey: &survey::Survey) -> Result<()> {
+    session.ledger.wait(session.options.until);
+    if session.mode == Mode::Plan { estimate::forecast(session, survey) } else { Ok(()) }
 }

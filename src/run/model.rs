@@ -306,6 +306,15 @@ pub fn real_arm(survey: &Survey, session: &Session<'_>, name: &str, sampling: Sa
     }
 }
 
+/// The arm of this kind where it holds real photos alone.
+pub fn real_arm_of(survey: &Survey, session: &Session<'_>, kind: recipe::Arm) -> Arm {
+    let sampling = match kind {
+        recipe::Arm::Oversampled => Sampling::ClassBalanced,
+        _ => Sampling::Uniform,
+    };
+    real_arm(survey, session, kind.name(), sampling)
+}
+
 /// Fits the baseline; `None` if planning and it is not there.
 pub fn baseline(session: &mut Session<'_>, survey: &Survey) -> Result<Option<Baseline>> {
     let arm = real_arm(survey, session, "real", Sampling::Uniform);

@@ -19,7 +19,7 @@ pub fn refuse(planned: &Walked, until: Step) -> Result<()> {
     let mut work: Vec<String> = ledger
         .pending()
         .iter()
-        .filter(|pending| pending.is_fit())
+        .filter(|pending| pending.is_fit() && pending.certain)
         .map(|pending| format!("{}: {} to be fitted", pending.step.name(), pending.slot))
         .collect();
     let images: usize = ledger.species.iter().map(|species| species.to_make).sum();

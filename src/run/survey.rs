@@ -14,7 +14,7 @@ use crate::dataset::{Dataset, ScanOptions, Split, SplitFolders, decode, scan};
 use crate::error::{Error, Result};
 use crate::plan::inputs::{Digest, PhotoList};
 use crate::plan::{Inputs, Key, Step, balance, candidate};
-use crate::recipe::{Encode, ImageFormat, Recipe, SplitKind, TestImages};
+use crate::recipe::{Encode, ImageFormat, Mode as GeneratorMode, Recipe, SplitKind, TestImages};
 use crate::store::Store;
 use crate::text;
 
@@ -40,6 +40,8 @@ pub struct Survey {
     pub test_list: PhotoList,
     /// Real train photos of the cut a species.
     pub real: Vec<usize>,
+    /// Whether candidates vary photos (img2img), so that a species without any has none.
+    starts_from_photos: bool,
     by_digest: OnceLock<HashMap<Digest, usize>>,
     train_by_species: OnceLock<Vec<Vec<Digest>>>,
 }
@@ -120,6 +122,11 @@ impl Survey {
         notes
     }
 
+    /// Whether a species has something that candidates can start from.
+    fn can_be_made(&self, species: usize) -> bool {
+        !self.starts_from_photos || self.real[species] > 0
+    }
+
     /// Rows for the ledger, given how many of each species' `look` candidates are in the cache.
     pub fn due(&self, cached: &[usize], look: &[usize]) -> Vec<SpeciesDue> {
         (0..self.dataset.species.len())
@@ -128,8 +135,8 @@ impl Survey {
                 real: self.real[species],
                 wanted: self.wanted[species],
                 cached: cached[species],
-                to_make: look[species] - cached[species],
-                refill: self.caps[species].saturating_sub(look[species]),
+                to_make: if self.can_be_made(species) { look[species] - cached[species] } else { 0 },
+                refill: if self.can_be_made(species) { self.caps[species].saturating_sub(look[species]) } else { 0 },
             })
             .collect()
     }
@@ -168,6 +175,7 @@ pub fn survey(session: &mut Session<'_>) -> Result<Survey> {
         valid_list,
         test_list,
         real,
+        starts_from_photos: session.recipe.generator.mode == GeneratorMode::Img2Img,
         by_digest: OnceLock::new(),
         train_by_species: OnceLock::new(),
         cut,

@@ -3,11 +3,13 @@
 mod build;
 mod changes;
 mod faults;
+mod ci;
 mod incremental;
 mod inputs;
 mod layers;
 mod locked;
 mod place;
+mod plan;
 mod shipped;
 mod survive;
 mod verify;

@@ -122,7 +122,19 @@ impl Place {
     /// several processes that wait for each other on few cores stand still.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_birdaug"));
-        command.args(args).current_dir(self.dir.path()).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+        command.args(args);
+        self.clean(command)
+    }
+
+    /// A line for the shell, in the same environment.
+    pub fn shell(&self, line: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", line]);
+        self.clean(command)
+    }
+
+    fn clean(&self, mut command: Command) -> Command {
+        command.current_dir(self.dir.path()).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
         command.env("OMP_NUM_THREADS", "1").env("RAYON_NUM_THREADS", "1");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -197,3 +197,33 @@ fn a_file_of_the_tree_tells_its_model_source_scores_and_siblings() {
     assert!(wrong.stderr.contains("is in no emitted tree"), "{}", wrong.stderr);
     place.run(&["why", "recipes/tiny.toml", "nowhere.jpg"]).exits(2);
 }
+
+/// Every source file below a folder.
+fn sources(folder: &std::path::Path, out: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, out);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            out.push(fs::read_to_string(&path).unwrap().split("#[cfg(test)]").next().unwrap().to_string());
+        }
+    }
+}
+
+#[test]
+fn the_constitution_of_the_keys_names_every_kind_of_work() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let constitution = fs::read_to_string(root.join("plan/inputs.rs")).unwrap();
+    let mut texts = Vec::new();
+    sources(&root, &mut texts);
+    let mut kinds: Vec<String> = texts
+        .iter()
+        .flat_map(|text| text.split("Inputs::new(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_string()))
+        .collect();
+    kinds.sort();
+    kinds.dedup();
+    assert!(kinds.len() >= 16, "{kinds:?}");
+    for kind in kinds {
+        assert!(constitution.contains(&format!("//! | {kind} | ")), "`{kind}` is not in the table of plan/inputs.rs");
+    }
+}

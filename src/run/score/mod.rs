@@ -3,6 +3,8 @@
 
 mod references;
 
+use std::time::Instant;
+
 use image::RgbImage;
 use rayon::prelude::*;
 
@@ -87,6 +89,7 @@ impl Scorer {
         if !due.is_empty() {
             let reason = format!("{} not scored yet", crate::text::count(due.len(), "candidate"));
             session.ledger.due(Step::Scores, reason);
+            session.ledger.pend(Step::Scores, "scores", &keys[due[0].0].class, due.len());
             if session.mode == Mode::Plan {
                 return Ok(Outcome::Due);
             }
@@ -127,6 +130,7 @@ impl Scorer {
                 };
                 images.push(image);
             }
+            let started = Instant::now();
             let mut done = Vec::new();
             if let Some(classifier) = &classifier {
                 classify(session, classifier, all, keys, chunk, &images, &mut done)?;
@@ -144,6 +148,12 @@ impl Scorer {
                     done.push(session.blank(inputs).inline(like.to_le_bytes().to_vec()));
                 }
             }
+            // Once an image, for the estimates of later plans.
+            let seconds = format!("{:.5}", started.elapsed().as_secs_f64() / chunk.len() as f64);
+            let done: Vec<Record> = done
+                .into_iter()
+                .map(|record| if record.outputs.is_empty() { record } else { record.note("seconds", &seconds) })
+                .collect();
             session.store.commit(&done)?;
             session.ledger.made(Step::Scores, chunk.len());
             task.advance(chunk.len());

@@ -121,7 +121,8 @@ impl Verified {
 /// [`crate::error::Error::Differs`] if there is no lock; whatever stops the comparison itself. What differs is a finding.
 pub fn verify(recipe: &Recipe, store: &Store, progress: &Progress, options: &VerifyOptions) -> Result<Verified> {
     let lock = Lock::required(&lock::path(recipe))?;
-    let walk = Options { device: options.device.clone(), ..Options::default() };
+    // A proof believes no file's times.
+    let walk = Options { device: options.device.clone(), rehash: true, ..Options::default() };
     let device = device::select(&options.device)?;
     let mut session = Session::new(recipe, store, progress, Mode::Plan, device, &walk)?;
     let survey = survey::survey(&mut session)?;
