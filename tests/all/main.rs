@@ -2,8 +2,8 @@
 
 mod build;
 mod changes;
-mod faults;
 mod ci;
+mod faults;
 mod incremental;
 mod inputs;
 mod layers;
