@@ -143,12 +143,12 @@ fn count(session: &mut Session<'_>, survey: &Survey, all: &[Wanted], look: &[usi
 
 /// A plan that stops here says how many more the filter may ask for: of those, some are in the cache.
 fn count_refills(session: &mut Session<'_>, survey: &Survey, model: &Model, look: &[usize]) {
-    for species in 0..look.len() {
+    for (species, &looked_at) in look.iter().enumerate() {
         if session.ledger.species[species].refill == 0 {
             continue;
         }
         let all = wanted_of(session, survey, model.digest, species, survey.caps[species]);
-        let beyond = all.get(look[species]..).unwrap_or_default();
+        let beyond = all.get(looked_at..).unwrap_or_default();
         let missing = beyond.iter().filter(|wanted| !session.store.has_hit(&wanted.inputs.key().0)).count();
         session.ledger.species[species].refill = missing;
     }
