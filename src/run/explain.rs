@@ -97,7 +97,8 @@ fn table_and_key(field: &str) -> (&str, &str) {
 /// The cause behind a difference of two keys, traced to the recipe's line where the field is one of the recipe's.
 pub fn cause(recipe: &Recipe, change: &Difference) -> Cause {
     let show = |value: &Option<Value>| value.as_ref().map(Value::to_string);
-    let is_setting = change.field.contains('.') && !change.field.contains(' ');
+    // A table's name before the first dot; behind it, a species' name may hold anything.
+    let is_setting = change.field.split_once('.').is_some_and(|(table, _)| !table.contains(' '));
     let line = recipe.lines.get(&change.field).copied();
     Cause {
         field: change.field.clone(),
