@@ -87,12 +87,14 @@ pub fn figures(
     baseline: &Baseline,
     candidates: &[Candidate],
 ) -> Result<Option<SetFigures>> {
-    let Some(real) = real_features(session, survey, baseline)? else { return Ok(None) };
     let kept: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.verdict.keeps()).collect();
     let images: Vec<u8> = kept.iter().flat_map(|candidate| candidate.image).collect();
     let images = *blake3::hash(&images).as_bytes();
     let inputs = inputs::set_figures(&survey.train_list, baseline.fitted.digest, images);
     let found = session.obtain_bytes(Step::Select, "set figures", &inputs, "figures", |session, record| {
+        let Some(real) = real_features(session, survey, baseline)? else {
+            return Err(Error::input("the real photos' features are only planned"));
+        };
         let kept = candidate_features(session, kept.iter().copied())?;
         let text = serde_json::to_vec(&measure(&real, &kept)?).map_err(|error| Error::input(error.to_string()))?;
         Ok(record.output("figures", session.store.put(&text)?))
