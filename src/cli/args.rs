@@ -23,6 +23,10 @@ pub struct Global {
     /// Where images and models are kept by content
     #[arg(long, value_name = "DIR", env = "BIRDAUG_CACHE", default_value = "cache", global = true)]
     pub cache: PathBuf,
+    /// Ask this cache too for what the own one lacks, and never write there; may be given several times
+    /// [env: BIRDAUG_CACHE_FROM, folders with `:` between them]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub cache_from: Vec<PathBuf>,
     /// Where networks run: auto, cpu, cuda or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "auto", global = true)]
     pub device: String,
@@ -142,6 +146,9 @@ pub struct Build {
     /// Refuse to generate or fit anything; exit 3 if that is due
     #[arg(long)]
     pub offline: bool,
+    /// Make only the I-th of N parts of the candidates, and nothing else; `cache merge` joins the parts
+    #[arg(long, value_name = "I/N", conflicts_with = "until")]
+    pub shard: Option<String>,
 }
 
 /// `birdaug why`.
@@ -193,8 +200,37 @@ pub enum CacheCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Read every blob, and forget the damaged ones; exit 3 if there were any
-    Check,
+    /// Read all that is kept, and forget what is damaged; exit 3 if anything was
+    Check {
+        /// One JSON document on standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Throw away what no lock reaches and nobody has used for a while
+    Gc(Gc),
+    /// Take over what other caches have and this one lacks
+    Merge {
+        /// Caches, in the order in which they are asked
+        #[arg(required = true, value_name = "DIR")]
+        dirs: Vec<PathBuf>,
+    },
+}
+
+/// `birdaug cache gc`.
+#[derive(Debug, clap::Args)]
+pub struct Gc {
+    /// Keep what no lock reaches for so many days after its last use
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub keep_days: u64,
+    /// Then throw away what nobody has used for longest, until the cache has this size (20GB, 500MB)
+    #[arg(long, value_name = "SIZE")]
+    pub max_size: Option<String>,
+    /// Only say what would go
+    #[arg(long)]
+    pub dry_run: bool,
+    /// A lock whose work is kept, besides those in `recipes/`; may be given several times
+    #[arg(long, value_name = "LOCK")]
+    pub root: Vec<PathBuf>,
 }
 
 /// `birdaug metrics`.

@@ -1,17 +1,18 @@
 //! `birdaug build RECIPE`.
 
 use super::args::{Build, Global};
-use super::terminal;
+use super::{opened, terminal};
 use crate::error::{Error, Result};
 use crate::plan::Step;
 use crate::recipe;
-use crate::run::{self, Options, Progress};
-use crate::store::Store;
+use crate::run::{self, Options, Progress, Shard};
 use crate::text;
 
 /// Does what is due.
 pub fn run(options: &Build, global: &Global) -> Result<()> {
+    let shard = options.shard.as_deref().map(Shard::parse).transpose()?;
     let until = match &options.until {
+        None if shard.is_some() => Step::Candidates,
         None => Step::Report,
         Some(name) => Step::from_name(name).ok_or_else(|| unknown_step(name))?,
     };
@@ -22,13 +23,14 @@ pub fn run(options: &Build, global: &Global) -> Result<()> {
         progress.warn(&warning);
     }
     run::listen();
-    let store = Store::open(&global.cache)?;
+    let store = opened::store(global)?;
     let asked = Options {
         device: global.device.clone(),
         until,
         rehash: options.rehash,
         locked: options.locked,
         offline: options.offline,
+        shard,
     };
     let walked = run::build(&recipe, &store, &progress, &asked)?;
     for note in &walked.notes {

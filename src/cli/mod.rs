@@ -8,6 +8,7 @@ mod completions;
 mod doctor;
 mod init;
 mod metrics;
+mod opened;
 mod plan;
 mod report;
 mod sample;

@@ -3,12 +3,11 @@
 use serde_json::{Value, json};
 
 use super::args::{Global, Plan};
-use super::terminal;
+use super::{opened, terminal};
 use crate::error::{Error, Result};
 use crate::plan::Step;
 use crate::recipe;
 use crate::run::{self, COSTLY, Cost, Estimate, Options, Progress, Walked};
-use crate::store::Store;
 use crate::text;
 
 /// Shows what a build would do.
@@ -25,7 +24,7 @@ pub fn run(options: &Plan, global: &Global) -> Result<()> {
             progress.warn(&warning);
         }
     }
-    let store = Store::open(&global.cache)?;
+    let store = opened::store(global)?;
     let walked = run::plan(&recipe, &store, &progress, &Options { rehash: options.rehash, ..Options::default() })?;
     let estimate = run::estimate(&store, &walked, &global.device)?;
     if options.json {

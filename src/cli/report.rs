@@ -1,18 +1,17 @@
 //! `birdaug report RECIPE`.
 
 use super::args::{Global, Report};
-use super::terminal;
+use super::{opened, terminal};
 use crate::error::{Error, Result};
 use crate::plan::Step;
 use crate::recipe;
 use crate::run::{self, Options, Progress};
-use crate::store::Store;
 
 /// Writes the report again; refuses where images or trainings would have to be made for it.
 pub fn run(options: &Report, global: &Global) -> Result<()> {
     let recipe = recipe::load_in(&options.recipe, terminal::colour(global.color))?;
     recipe::refuse_unbuilt_in(&recipe, terminal::colour(global.color))?;
-    let store = Store::open(&global.cache)?;
+    let store = opened::store(global)?;
     let quiet = Progress::new(true);
     let planned = run::plan(&recipe, &store, &quiet, &Options::default())?;
     let due: Vec<&str> = Step::ALL

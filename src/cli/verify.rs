@@ -3,11 +3,10 @@
 use serde_json::{Value, json};
 
 use super::args::{Global, Verify};
-use super::terminal;
+use super::{opened, terminal};
 use crate::error::{Error, Result};
 use crate::recipe;
 use crate::run::{self, Progress, Verified, VerifyOptions};
-use crate::store::Store;
 use crate::text;
 
 /// Says what is proven, and exits 3 if something differs.
@@ -16,7 +15,7 @@ pub fn run(options: &Verify, global: &Global) -> Result<()> {
     recipe::refuse_unbuilt_in(&recipe, terminal::colour(global.color))?;
     let progress = Progress::new(global.quiet || options.json);
     run::listen();
-    let store = Store::open(&global.cache)?;
+    let store = opened::store(global)?;
     let wanted = VerifyOptions { device: global.device.clone(), sample: options.sample, deep: options.deep };
     let verified = run::verify(&recipe, &store, &progress, &wanted)?;
     if options.json {

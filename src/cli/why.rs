@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::args::{Global, Why};
-use super::terminal;
+use super::{opened, terminal};
 use crate::error::{Error, Result};
 use crate::plan::Step;
 use crate::recipe::{self, Recipe};
@@ -20,7 +20,7 @@ const SHORT: usize = 12;
 
 /// Finds what was asked for, and says why it is as it is.
 pub fn run(options: &Why, global: &Global) -> Result<()> {
-    let store = Store::open(&global.cache)?;
+    let store = opened::store(global)?;
     let Some(what) = &options.what else {
         if options.recipe.extension().is_none_or(|ending| ending != "toml") && why::tree_of(&options.recipe).is_some() {
             return show(options, &why::file(&store, &options.recipe)?, file_text);

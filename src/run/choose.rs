@@ -111,7 +111,8 @@ fn next_round(survey: &Survey, candidates: &[Candidate], look: &[usize]) -> Opti
     (next != look).then_some(next)
 }
 
-fn wanted(session: &Session<'_>, survey: &Survey, model: &Model, look: &[usize]) -> Vec<Wanted> {
+/// The first `look` candidates of each species.
+pub fn wanted(session: &Session<'_>, survey: &Survey, model: &Model, look: &[usize]) -> Vec<Wanted> {
     let of_species = |(species, &n): (usize, &usize)| wanted_of(session, survey, model.digest, species, n);
     look.iter().enumerate().flat_map(of_species).collect()
 }
@@ -131,7 +132,7 @@ pub fn wanted_of(session: &Session<'_>, survey: &Survey, generator: Digest, spec
 }
 
 /// Notes how many candidates of each species are there and how many are to make.
-fn count(session: &mut Session<'_>, survey: &Survey, all: &[Wanted], look: &[usize]) {
+pub fn count(session: &mut Session<'_>, survey: &Survey, all: &[Wanted], look: &[usize]) {
     let store = session.store;
     let there: Vec<bool> = all.par_iter().map(|wanted| store.has_hit(&wanted.key.0)).collect();
     let mut cached = vec![0; look.len()];

@@ -10,8 +10,13 @@ mod explain;
 mod finished;
 mod fitting;
 mod gate;
+pub mod gc;
+#[cfg(test)]
+mod gc_tests;
+pub mod inventory;
 mod ledger;
 pub mod lock;
+pub mod locks;
 mod make;
 mod manifest;
 mod model;
@@ -22,6 +27,7 @@ mod results;
 mod score;
 mod selection;
 mod session;
+mod shard;
 mod stop;
 mod survey;
 mod tree;
@@ -39,6 +45,7 @@ pub use estimate::{COSTLY, Cost, Estimate, estimate};
 pub use ledger::{Ledger, SpeciesDue};
 pub use progress::{Progress, Style};
 pub use session::Mode;
+pub use shard::Shard;
 pub use stop::listen;
 pub use survey::scan_options;
 pub use verify::{Level as VerifyLevel, Verified, VerifyOptions, verify};
@@ -76,11 +83,20 @@ pub struct Options {
     pub locked: bool,
     /// Nothing is generated or fitted; what rests on what is there already is still written.
     pub offline: bool,
+    /// Only this part of the candidates, and nothing else.
+    pub shard: Option<Shard>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { device: "auto".to_string(), until: Step::Report, rehash: false, locked: false, offline: false }
+        Options {
+            device: "auto".to_string(),
+            until: Step::Report,
+            rehash: false,
+            locked: false,
+            offline: false,
+            shard: None,
+        }
     }
 }
 
@@ -114,6 +130,9 @@ fn walk(recipe: &Recipe, store: &Store, progress: &Progress, mode: Mode, options
         finished::Asked::Walk(look) => look,
     };
     let device = device::select(&options.device)?;
+    // Held against `cache gc`, which must not take what a build has just found.
+    let _held = (mode == Mode::Build).then(|| store.hold()).transpose()?;
+    store.load()?;
     let mut session = Session::new(recipe, store, progress, mode, device, options)?;
     session.look = look;
     session.report_damage();
@@ -134,6 +153,9 @@ type Said = (Option<String>, Vec<String>);
 
 fn steps(session: &mut Session<'_>) -> Result<Said> {
     let until = session.options.until;
+    if let Some(shard) = session.options.shard {
+        return Ok((None, shard::build(session, shard)?));
+    }
     let mut notes = Vec::new();
     let survey = survey::survey(session)?;
     notes.extend(survey.notes());

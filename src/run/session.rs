@@ -107,6 +107,9 @@ impl<'a> Session<'a> {
         if let Some(record) = self.store.hit(&key.0) {
             return Ok(Some(record));
         }
+        if let Some(shard) = self.options.shard {
+            return Err(super::shard::refuse(slot, shard));
+        }
         let reason = self.explain(slot, inputs);
         self.ledger.due(step, reason);
         self.ledger.pend(step, slot, inputs, 1);

@@ -22,7 +22,7 @@ use crate::error::{IoContext, Result};
 pub type Digest = [u8; 32];
 
 /// Begins the names of files that are being written.
-const UNDER_WAY: &str = ".new-";
+pub(super) const UNDER_WAY: &str = ".new-";
 
 /// The folder of blobs.
 pub struct Blobs {
@@ -30,6 +30,8 @@ pub struct Blobs {
     /// Whether damaged files are removed here.
     own: bool,
     present: RwLock<Option<Present>>,
+    /// Somebody else's damaged files, which stay where they are.
+    denied: RwLock<HashSet<Digest>>,
 }
 
 /// What is behind a digest.
@@ -51,7 +53,7 @@ pub struct BlobFile {
 impl Blobs {
     /// Blobs under `dir`, made with the first of them; those of somebody else (`own` false) are never touched.
     pub fn new(dir: PathBuf, own: bool) -> Blobs {
-        Blobs { dir, own, present: RwLock::new(None) }
+        Blobs { dir, own, present: RwLock::default(), denied: RwLock::default() }
     }
 
     /// The file of a digest.
@@ -72,7 +74,7 @@ impl Blobs {
             return true;
         }
         // Another process may have put it since.
-        let there = self.path(digest).exists();
+        let there = !self.is_denied(digest) && self.path(digest).exists();
         if there {
             self.add(digest);
         }
@@ -104,6 +106,9 @@ impl Blobs {
 
     /// Reads and checks; a file with other bytes than its name says is removed.
     pub fn get(&self, digest: &Digest) -> Result<Found> {
+        if self.is_denied(digest) {
+            return Ok(Found::Nothing);
+        }
         let path = self.path(digest);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -120,14 +125,28 @@ impl Blobs {
         Ok(Found::Damaged(path))
     }
 
-    /// Removes a blob, if it is there and ours; to everybody else it is gone.
+    /// Removes a blob, if it is there; somebody else's is denied instead.
     pub fn remove(&self, digest: &Digest) -> Result<()> {
+        if !self.own {
+            self.deny(digest);
+            return Ok(());
+        }
         self.take_out(digest);
         let path = self.path(digest);
-        match self.own.then(|| fs::remove_file(&path)) {
-            Some(Err(error)) if error.kind() != ErrorKind::NotFound => Err(error).doing("remove", &path),
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error).doing("remove", &path),
             _ => Ok(()),
         }
+    }
+
+    /// From now on this blob is not there.
+    pub fn deny(&self, digest: &Digest) {
+        self.take_out(digest);
+        self.denied.write().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(*digest);
+    }
+
+    fn is_denied(&self, digest: &Digest) -> bool {
+        !self.own && self.denied.read().unwrap_or_else(|poisoned| poisoned.into_inner()).contains(digest)
     }
 
     /// Every blob's file, by digest.
@@ -146,17 +165,26 @@ impl Blobs {
         Ok(out)
     }
 
-    /// A digest of all digests, from the names alone.
-    pub fn fingerprint(&self) -> Result<[u8; 32]> {
-        let folders = self.folders(|_, digest, _| Ok(Some(digest)))?;
-        let sums: Vec<[u8; 32]> = folders
-            .into_par_iter()
-            .map(|mut digests| {
-                digests.sort_unstable();
-                *blake3::hash(digests.as_flattened()).as_bytes()
-            })
-            .collect();
-        Ok(*blake3::hash(sums.as_flattened()).as_bytes())
+    /// One of the 256 folders.
+    pub fn folder(&self, head: u8) -> PathBuf {
+        self.dir.join(format!("{head:02x}"))
+    }
+
+    /// The blobs of one folder, in no particular order.
+    pub fn digests(&self, head: u8) -> Result<Vec<Digest>> {
+        self.look_into(head, &|_, digest, _| Ok(Some(digest)))
+    }
+
+    /// Takes a blob over from another cache's file that was read just now and found to hold `bytes`.
+    pub fn adopt(&self, digest: &Digest, file: &Path, bytes: &[u8]) -> Result<()> {
+        let path = self.path(digest);
+        let folder = path.parent().unwrap_or(&self.dir);
+        fs::create_dir_all(folder).doing("make the folder", folder)?;
+        if !super::merge::share(file, &temporary_in(folder), &path) {
+            self.put(bytes, false)?;
+        }
+        self.add(digest);
+        Ok(())
     }
 
     /// What `look` makes of each blob, a list for each of the 256 folders.
@@ -164,29 +192,32 @@ impl Blobs {
         &self,
         look: impl Fn(&Path, Digest, &fs::DirEntry) -> Result<Option<T>> + Sync,
     ) -> Result<Vec<Vec<T>>> {
-        (0..=255u8)
-            .into_par_iter()
-            .map(|head| {
-                let folder = self.dir.join(format!("{head:02x}"));
-                let entries = match fs::read_dir(&folder) {
-                    Ok(entries) => entries,
-                    Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-                    Err(error) => return Err(error).doing("list", &folder),
-                };
-                let mut out = Vec::new();
-                for entry in entries {
-                    let entry = entry.doing("list", &folder)?;
-                    if let Some(digest) = digest_of(head, entry.file_name().as_bytes()) {
-                        out.extend(look(&folder, digest, &entry)?);
-                    }
-                }
-                Ok(out)
-            })
-            .collect()
+        (0..=255u8).into_par_iter().map(|head| self.look_into(head, &look)).collect()
+    }
+
+    fn look_into<T>(
+        &self,
+        head: u8,
+        look: &impl Fn(&Path, Digest, &fs::DirEntry) -> Result<Option<T>>,
+    ) -> Result<Vec<T>> {
+        let folder = self.folder(head);
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).doing("list", &folder),
+        };
+        let mut out = Vec::new();
+        for entry in entries {
+            let entry = entry.doing("list", &folder)?;
+            if let Some(digest) = digest_of(head, entry.file_name().as_bytes()) {
+                out.extend(look(&folder, digest, &entry)?);
+            }
+        }
+        Ok(out)
     }
 
     fn fill(&self) -> Result<()> {
-        let folders = self.folders(|_, digest, _| Ok(Some(prefix(&digest))))?;
+        let folders = self.folders(|_, digest, _| Ok((!self.is_denied(&digest)).then(|| prefix(&digest))))?;
         let mut present = self.present.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         let set = present.get_or_insert_default();
         set.reserve(folders.iter().map(Vec::len).sum());
@@ -214,12 +245,10 @@ impl Blobs {
 }
 
 /// A new file for what is to stand at `path`, in the same folder, which is made if it is missing.
-fn create_beside(path: &Path) -> Result<(PathBuf, File)> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
+pub(super) fn create_beside(path: &Path) -> Result<(PathBuf, File)> {
     let folder = path.parent().unwrap_or(Path::new("."));
     loop {
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let temporary = folder.join(format!("{UNDER_WAY}{}-{count}", std::process::id()));
+        let temporary = temporary_in(folder);
         match OpenOptions::new().write(true).create_new(true).mode(0o444).open(&temporary) {
             Ok(file) => return Ok((temporary, file)),
             // Of a process of the same number that was killed, or runs on another machine.
@@ -230,6 +259,12 @@ fn create_beside(path: &Path) -> Result<(PathBuf, File)> {
             Err(error) => return Err(error).doing("write in", folder),
         }
     }
+}
+
+/// A name of this process's own for a file under way.
+fn temporary_in(folder: &Path) -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    folder.join(format!("{UNDER_WAY}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)))
 }
 
 /// The digest that a folder and a name spell.

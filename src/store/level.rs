@@ -98,15 +98,14 @@ impl Level {
         Ok(log)
     }
 
-    /// A blob's bytes, checked; a damaged one is remembered and a miss.
-    pub fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
-        match self.blobs.get(digest)? {
-            Found::Bytes(bytes) => return Ok(Some(bytes)),
-            Found::Nothing => {}
-            Found::Damaged(path) if self.own => self.say(format!("`{}` was damaged and is made again", path.display())),
-            Found::Damaged(path) => self.say(format!("`{}` is damaged and passed over", path.display())),
+    /// A blob's bytes, checked; a damaged one is also remembered.
+    pub fn get(&self, digest: &Digest) -> Result<Found> {
+        let found = self.blobs.get(digest)?;
+        if let Found::Damaged(path) = &found {
+            let what = if self.own { "was damaged and is made again" } else { "is damaged and passed over" };
+            self.say(format!("`{}` {what}", path.display()));
         }
-        Ok(None)
+        Ok(found)
     }
 
     /// What was found damaged, a sentence each; then cleared.

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
+use super::blobs;
 use super::frame::{self, FORGOTTEN, Frame, HEAD, MAGIC, MENDED, RECORD, SUM};
 use super::index::Index;
 use super::record::Record;
@@ -96,11 +97,11 @@ impl Log {
         self.payload(key).is_some_and(|payload| super::record::all_blobs(payload, has))
     }
 
-    /// Every living record, in the order of the log.
-    pub fn each(&self, mut look: impl FnMut(Record)) {
+    /// Every living record with its bytes here, in the order of the log.
+    pub fn each(&self, mut look: impl FnMut(Record, usize)) {
         for at in self.index.offsets() {
             if let Some(record) = self.record_at(at) {
-                look(record);
+                look(record, HEAD + frame::payload(&self.bytes, at).len() + SUM);
             }
         }
     }
@@ -127,6 +128,35 @@ impl Log {
             self.close();
         }
         self.read_on()
+    }
+
+    /// Puts a log in place that has the last frames of those keys alone that `keep` names; returns how many went.
+    pub fn compact(&mut self, keep: impl Fn(&[u8; 32]) -> bool) -> Result<usize> {
+        let dropped = self.locked(|log| {
+            log.read_on()?;
+            let (mut frames, mut dropped) = (Vec::new(), 0);
+            for at in log.index.offsets() {
+                if frame::kind(&log.bytes, at) != RECORD {
+                    continue;
+                }
+                let kept = frame::key(&log.bytes, at).first_chunk::<32>().is_some_and(&keep);
+                match frame::read_head(&log.bytes[at..]) {
+                    Frame::Whole(length) if kept => frames.extend(&log.bytes[at..at + length]),
+                    _ => dropped += 1,
+                }
+            }
+            let (temporary, mut file) = blobs::create_beside(&log.path)?;
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+            file.write_all(&frames)
+                .and_then(|()| file.sync_all())
+                .and_then(|()| file.set_permissions(mode))
+                .and_then(|()| fs::rename(&temporary, &log.path))
+                .doing("write", &log.path)
+                .inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+            Ok(dropped)
+        })?;
+        self.refresh()?;
+        Ok(dropped)
     }
 
     /// What the log is by its place on the disk, its length and its last bytes.

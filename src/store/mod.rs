@@ -8,25 +8,39 @@
 //!   blobs/ab/cdef...    bytes by BLAKE3, read-only, written once
 //!   records.log         what is known about each key, appended under a lock
 //!   unfinished/KEY      state of a fit that was interrupted
+//!   uses/NAME           the keys that a recipe needs; the file's time is when it last did
+//!   damaged-elsewhere   blobs that a cache behind this one has, but damaged; a check forgets the list
+//!   gc.lock             held by builds, so that nothing is thrown away under them
+//!   names-*             what each blob folder held at which time, so that a fingerprint is cheap
 //!   stat-*              which digest a file had at which size, time and inode
 //! ```
 
 mod blobs;
+mod check;
+mod discard;
 mod frame;
 mod index;
 mod level;
 mod log;
+mod merge;
+mod names;
 mod record;
 mod unfinished;
+mod uses;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::error::{IoContext, Result};
 
 pub use blobs::{BlobFile, Digest};
+pub use check::Checked;
+pub use merge::{Conflict, Merged};
 pub use record::Record;
+pub use uses::{Held, Uses};
 
+use blobs::Found;
 use level::Level;
 
 /// Format of the cache folder that this birdaug reads and writes.
@@ -58,7 +72,13 @@ impl Store {
     /// Also [`Error::Usage`](crate::error::Error::Usage) where one of the others is no cache.
     pub fn open_with(dir: &Path, others: &[PathBuf]) -> Result<Store> {
         let others = others.iter().map(|dir| Level::of_others(dir)).collect::<Result<Vec<_>>>()?;
-        Ok(Store { own: Level::own(dir)?, others })
+        let store = Store { own: Level::own(dir)?, others };
+        if !store.others.is_empty() {
+            for digest in store.damaged_elsewhere()? {
+                store.others.iter().for_each(|level| level.blobs.deny(&digest));
+            }
+        }
+        Ok(store)
     }
 
     /// The cache's folder.
@@ -72,11 +92,14 @@ impl Store {
     }
 
     /// What the cache and those behind it hold, as one digest: another one whenever a record or a blob was added or
-    /// removed. Reads names, not contents.
+    /// removed. Reads names, not contents, and those only of folders that changed.
     pub fn fingerprint(&self) -> Result<[u8; 32]> {
         let mut hasher = blake3::Hasher::new();
         for level in self.levels() {
-            hasher.update(&level.log_as_is().fingerprint()?).update(&level.blobs.fingerprint()?);
+            let place = fs::canonicalize(&level.dir).doing("read", &level.dir)?;
+            let place = blake3::hash(place.as_os_str().as_encoded_bytes()).to_hex();
+            let names = names::fingerprint(&level.blobs, &self.dir().join(format!("names-{}", &place[..16])))?;
+            hasher.update(&level.log_as_is().fingerprint()?).update(&names);
         }
         Ok(*hasher.finalize().as_bytes())
     }
@@ -117,12 +140,12 @@ impl Store {
     /// Every record of our own cache, in the order in which they were last written.
     pub fn records(&self) -> Vec<Record> {
         let mut records = Vec::new();
-        self.each_record(|record| records.push(record));
+        self.each_record(|record, _| records.push(record));
         records
     }
 
-    /// Shows every record of our own cache, one at a time: all of them at once may be many.
-    pub fn each_record(&self, look: impl FnMut(Record)) {
+    /// Shows every record of our own cache, one at a time (all of them at once may be many), with its bytes in the log.
+    pub fn each_record(&self, look: impl FnMut(Record, usize)) {
         self.own.log().each(look);
     }
 
@@ -139,9 +162,14 @@ impl Store {
     /// A blob's bytes, checked against their digest. A damaged blob is removed (if it is ours), remembered for
     /// [`Store::damage`], and a miss.
     pub fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
-        for level in self.levels() {
-            if let Some(bytes) = level.get(digest)? {
-                return Ok(Some(bytes));
+        if let Found::Bytes(bytes) = self.own.get(digest)? {
+            return Ok(Some(bytes));
+        }
+        for level in &self.others {
+            match level.get(digest)? {
+                Found::Bytes(bytes) => return Ok(Some(bytes)),
+                Found::Damaged(_) => self.note_damaged_elsewhere(digest)?,
+                Found::Nothing => {}
             }
         }
         Ok(None)
@@ -172,16 +200,56 @@ impl Store {
         self.levels().flat_map(Level::damage).collect()
     }
 
+    /// Blobs that were found damaged in caches which are not ours to mend: without this list, a later process would
+    /// take them to be there again.
+    fn damaged_elsewhere(&self) -> Result<Vec<Digest>> {
+        let path = self.dir().join(ELSEWHERE);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(bytes.as_chunks::<32>().0.to_vec()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error).doing("read", &path),
+        }
+    }
+
+    fn note_damaged_elsewhere(&self, digest: &Digest) -> Result<()> {
+        let path = self.dir().join(ELSEWHERE);
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(&path).doing("write", &path)?;
+        file.write_all(digest).doing("write", &path)
+    }
+
     fn levels(&self) -> impl Iterator<Item = &Level> {
         std::iter::once(&self.own).chain(&self.others)
     }
+}
+
+/// Digests of blobs that other caches have in a damaged state.
+const ELSEWHERE: &str = "damaged-elsewhere";
+
+/// Begins the names of files that [`write_atomically`] is writing.
+const UNDER_WAY: &str = ".birdaug-";
+
+/// The files of a folder; none if it is not there.
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).doing("list", folder),
+    };
+    let mut out = Vec::new();
+    for entry in entries {
+        let entry = entry.doing("list", folder)?;
+        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            out.push(entry.path());
+        }
+    }
+    Ok(out)
 }
 
 /// Writes a file whole: beside its place first, then renamed over it.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).doing("make the folder", folder)?;
-    let mut file = tempfile::Builder::new().prefix(".birdaug-").tempfile_in(folder).doing("write in", folder)?;
+    let mut file = tempfile::Builder::new().prefix(UNDER_WAY).tempfile_in(folder).doing("write in", folder)?;
     std::io::Write::write_all(&mut file, bytes).doing("write", path)?;
     // Temporary files are private; what a build writes is as readable as any other file of the user's.
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);

@@ -1,6 +1,7 @@
 //! Everything that is tested from outside the library, in one binary: tests assert all that the user sees.
 
 mod build;
+mod cache;
 mod changes;
 mod ci;
 mod faults;
@@ -10,6 +11,7 @@ mod layers;
 mod locked;
 mod place;
 mod plan;
+mod shards;
 mod shipped;
 mod survive;
 mod verify;

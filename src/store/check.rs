@@ -1,0 +1,105 @@
+//! Reads everything that a cache keeps, and forgets what is damaged.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use rayon::prelude::*;
+
+use super::Store;
+use crate::error::{IoContext, Result};
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Checked {
+    pub blobs: usize,
+    pub bytes: u64,
+    pub records: usize,
+    /// Records of which a blob is missing: their work is due again.
+    pub incomplete: usize,
+    /// States of interrupted fits.
+    pub unfinished: usize,
+    /// Each damage, a sentence each; what could be forgotten has been.
+    pub damage: Vec<String>,
+}
+
+impl Store {
+    /// Compares every blob, record and unfinished state of our own cache with its digest. `watch` hears of each blob.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::error::Error::Io) where the folders cannot be listed; a file that cannot be read is damage.
+    pub fn check(&self, watch: &(dyn Fn() + Sync)) -> Result<Checked> {
+        self.own.load()?;
+        let mut checked = Checked::default();
+        let files = self.own.blobs.list()?;
+        (checked.blobs, checked.bytes) = (files.len(), files.iter().map(|file| file.bytes).sum());
+        let unreadable = Mutex::new(Vec::new());
+        files.par_iter().for_each(|file| {
+            if let Err(error) = self.own.get(&file.digest) {
+                unreadable.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(error.to_string());
+            }
+            watch();
+        });
+        self.each_record(|record, _| {
+            checked.records += 1;
+            checked.incomplete += usize::from(!record.outputs.iter().all(|(_, digest)| self.own.blobs.has(digest)));
+        });
+        for (key, _) in self.all_unfinished()? {
+            if self.unfinished(&key)?.is_some() {
+                checked.unfinished += 1;
+                continue;
+            }
+            let path = self.unfinished_path(&key);
+            self.drop_unfinished(&key)?;
+            checked.damage.push(format!("`{}` was damaged; the fit starts from its beginning", path.display()));
+        }
+        let elsewhere = self.dir().join(super::ELSEWHERE);
+        if elsewhere.exists() {
+            // Whoever owns the other cache may have mended it.
+            fs::remove_file(&elsewhere).doing("remove", &elsewhere)?;
+        }
+        checked.damage.extend(self.own.damage());
+        checked.damage.extend(unreadable.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()));
+        checked.damage.sort_unstable();
+        Ok(checked)
+    }
+
+    /// Keys and files of all unfinished work.
+    pub fn all_unfinished(&self) -> Result<Vec<([u8; 32], PathBuf)>> {
+        let folder = self.dir().join("unfinished");
+        let mut out = Vec::new();
+        for path in super::files_in(&folder)? {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if let Ok(key) = blake3::Hash::from_hex(&name) {
+                out.push((key.into(), path));
+            }
+        }
+        out.sort_unstable();
+        Ok(out)
+    }
+
+    /// Files of ours that a killed process left half written, with the time of their last change.
+    pub fn leftovers(&self) -> Result<Vec<(PathBuf, std::time::SystemTime)>> {
+        let mut folders: Vec<PathBuf> = ["", "unfinished", "uses", "last"].map(|name| self.dir().join(name)).to_vec();
+        folders.extend((0..=255).map(|head| self.own.blobs.folder(head)));
+        let found: Vec<Vec<PathBuf>> = folders
+            .par_iter()
+            .map(|folder| {
+                let mut files = super::files_in(folder)?;
+                files.retain(|path| {
+                    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+                    name.starts_with(super::blobs::UNDER_WAY) || name.starts_with(super::UNDER_WAY)
+                });
+                Ok(files)
+            })
+            .collect::<Result<_>>()?;
+        let mut out = Vec::new();
+        for path in found.into_iter().flatten() {
+            if let Ok(found) = fs::metadata(&path) {
+                out.push((path.clone(), found.modified().doing("read", &path)?));
+            }
+        }
+        out.sort_unstable();
+        Ok(out)
+    }
+}
