@@ -1,5 +1,5 @@
-//! What the locks beside the recipes name: keys, and the outputs they had. Reads any lock of any version, since all it
-//! takes from one are words of 64 hexadecimal digits in quotes.
+//! What the locks beside the recipes name: keys, and the outputs they had. Reads a lock of any version, since all it
+//! takes from one are words of 64 hexadecimal digits.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ pub struct Named {
     pub path: PathBuf,
     /// Every word that may be a key.
     pub keys: Vec<[u8; 32]>,
-    /// A key and, behind it in one text, the digest of its output.
+    /// A key and, behind it in one line, the digest of its output.
     pub pairs: Vec<([u8; 32], [u8; 32])>,
 }
 
@@ -20,14 +20,15 @@ pub struct Named {
 pub fn read(path: &Path) -> Result<Named> {
     let text = std::fs::read_to_string(path).doing("read the lock", path)?;
     let mut named = Named { path: path.to_path_buf(), ..Named::default() };
-    for line in text.lines() {
-        for quoted in line.split('"').skip(1).step_by(2) {
-            let words: Vec<Option<Key>> =
-                quoted.split_whitespace().map(|word| Key::from_hex(word).filter(|_| word.len() == 64)).collect();
-            named.keys.extend(words.iter().flatten().map(|key| key.0));
-            if let [Some(key), Some(digest), ..] = words[..] {
-                named.pairs.push((key.0, digest.0));
-            }
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let words: Vec<[u8; 32]> = line
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .filter(|word| word.len() == 64)
+            .filter_map(|word| Key::from_hex(word).map(|key| key.0))
+            .collect();
+        named.keys.extend(&words);
+        if let [key, digest, ..] = words[..] {
+            named.pairs.push((key, digest));
         }
     }
     Ok(named)
@@ -57,21 +58,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quoted_digests_are_keys_and_two_in_one_text_a_key_with_its_output() {
+    fn every_digest_is_a_key_and_two_in_one_line_a_key_with_its_output() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.lock");
-        let (a, b, c) = (Key([1; 32]), Key([2; 32]), Key([3; 32]));
+        let [a, b, c, d, e] = [1, 2, 3, 4, 5].map(|n| Key([n; 32]).hex());
         let text = format!(
-            "# \"comment\"\nx = \"12\"\nlist = \"{} 17\"\n\"OWL\" = [\n  \"{} {} keep\",\n]\nbare = {}\n",
-            c.hex(),
-            a.hex(),
-            b.hex(),
-            Key([9; 32]).hex()
+            "# {e}\nx = \"12\"\ntrain = \"{c}\"\n{a} = \"{b} keep\"\ng = {{ key = \"{d}\", weights = \"{a}\", on = \"cpu\" }}\n"
         );
         std::fs::write(&path, text).unwrap();
-        std::fs::write(dir.path().join("a.toml"), "x = 1").unwrap();
+        std::fs::write(dir.path().join("a.toml"), &e).unwrap();
         let found = in_folder(dir.path()).unwrap();
-        assert_eq!(found, [Named { path, keys: vec![c.0, a.0, b.0], pairs: vec![(a.0, b.0)] }]);
+        let keys = [3, 1, 2, 4, 1].map(|n| [n; 32]).to_vec();
+        let pairs = vec![([1; 32], [2; 32]), ([4; 32], [1; 32])];
+        assert_eq!(found, [Named { path, keys, pairs }]);
         assert_eq!(in_folder(dir.path().join("missing")).unwrap(), []);
     }
 }

@@ -65,4 +65,12 @@ fn rates_of_a_quarter_of_a_million_entries() {
     let hits = keys.iter().filter(|key| store.has_hit(key)).count();
     rate("has_hit", hits, started);
     assert_eq!(hits, keys.len());
+    let started = Instant::now();
+    let again = store.fingerprint().unwrap();
+    println!("fingerprint of unchanged folders: {:.4} s", started.elapsed().as_secs_f64());
+    assert_eq!(again, fingerprint);
+    let started = Instant::now();
+    let checked = store.check(&|| {}).unwrap();
+    rate("check", checked.blobs, started);
+    assert_eq!((checked.blobs, checked.damage.len()), (keys.len(), 0));
 }

@@ -270,3 +270,28 @@ fn the_cache_is_tagged_for_backups() {
     let tag = fs::read_to_string(store.dir().join("CACHEDIR.TAG")).unwrap();
     assert!(tag.starts_with("Signature: 8a477f597d28d172789f06886806bc55"));
 }
+
+#[test]
+fn a_folder_is_listed_again_only_when_it_changed() {
+    let (_dir, store) = open();
+    let digest = store.put(b"bird").unwrap();
+    let path = store.blob_path(&digest);
+    let date_folder = |seconds: u64| {
+        let folder = fs::File::open(path.parent().unwrap()).unwrap();
+        folder.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds)).unwrap();
+    };
+    date_folder(1_000_000_000);
+    let first = store.fingerprint().unwrap();
+    fs::remove_file(&path).unwrap();
+    date_folder(1_000_000_000);
+    assert_eq!(store.fingerprint().unwrap(), first, "the same time says that nothing changed");
+    date_folder(1_000_000_001);
+    let without = store.fingerprint().unwrap();
+    assert_ne!(without, first);
+    let memory = fs::read_dir(store.dir()).unwrap().map(|entry| entry.unwrap().path());
+    let memory = memory.into_iter().find(|path| path.to_string_lossy().contains("names-")).unwrap();
+    let mut bytes = fs::read(&memory).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&memory, bytes).unwrap();
+    assert_eq!(store.fingerprint().unwrap(), without, "a damaged memory is none");
+}

@@ -290,3 +290,47 @@ fn stats_count_by_kind_recipe_age_and_reach() {
         assert!(text.contains(word), "{word}: {text}");
     }
 }
+
+#[test]
+fn a_killed_merge_leaves_a_whole_cache_and_the_next_one_completes_it() {
+    let place = Place::empty();
+    let other = Store::open(&place.path("other")).unwrap();
+    let records: Vec<Record> = (0..4000u32)
+        .map(|n| {
+            Record::of(n.to_le_bytes().to_vec())
+                .output("image", other.put(format!("image {n} ").repeat(60).as_bytes()).unwrap())
+        })
+        .collect();
+    other.commit(&records).unwrap();
+    for wait in [5, 15, 30, 60] {
+        let mut child = place.command(&["cache", "merge", "other"]).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(wait));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if place.path("cache/version").exists() {
+            let checked = place.run(&["cache", "check", "--json"]).exits(0).json();
+            assert_eq!(checked["incomplete_records"], 0, "a record never comes before its blobs");
+        }
+    }
+    place.run(&["cache", "merge", "other"]).exits(0);
+    let own = Store::open(&place.path("cache")).unwrap();
+    assert!(records.iter().all(|record| own.hit(&record.key).as_ref() == Some(record)));
+}
+
+#[test]
+fn a_running_build_holds_the_cache() {
+    let place = Place::new();
+    place.recipe_with("steps = 3\nbatch = 4\nlearning_rate", "steps = 100000\nbatch = 4\nlearning_rate");
+    let mut child = place.command(&["build", "recipes/tiny.toml"]).spawn().unwrap();
+    let stderr = child.stderr.take().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stderr));
+    assert!(lines.by_ref().any(|line| line.unwrap().contains("real seed 0:")), "the build ended early");
+    std::thread::spawn(move || lines.for_each(drop));
+    let refused = place.run(&["cache", "gc", "--max-size", "0"]).exits(1);
+    assert!(refused.stderr.contains("a build is using the cache"), "{}", refused.stderr);
+    place.run(&["cache", "gc", "--max-size", "0", "--dry-run"]).exits(0);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Whoever was killed holds nothing.
+    place.run(&["cache", "gc"]).exits(0);
+}
