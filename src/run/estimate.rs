@@ -170,7 +170,7 @@ impl Past {
         let kinds: BTreeSet<&str> = pending.iter().map(|pending| pending.inputs.kind.as_str()).collect();
         let mut by_kind: BTreeMap<String, Vec<(Inputs, Record, f64)>> = BTreeMap::new();
         store.load()?;
-        store.each_record(|record| {
+        store.each_record(|record, _| {
             if record.noted("device") != Some(device) {
                 return;
             }
