@@ -1,7 +1,7 @@
 //! BLAKE3 digests of bytes and files, and their hexadecimal form. Knows nothing of images.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::stat_index::Stat;
@@ -31,10 +31,8 @@ pub(super) fn of_file_with(path: &Path, buffer: &mut Vec<u8>) -> Result<(Digest,
         let digest = if before.size >= PIECE {
             pieces(&mut file, path, buffer)?
         } else {
-            buffer.clear();
-            buffer.reserve(before.size as usize + 1);
-            file.read_to_end(buffer).doing("read", path)?;
-            of(buffer)
+            let length = read_whole(&mut file, before.size as usize, buffer).doing("read", path)?;
+            of(&buffer[..length])
         };
         let after = Stat::of(&file.metadata().doing("read", path)?);
         if before == after {
@@ -45,6 +43,30 @@ pub(super) fn of_file_with(path: &Path, buffer: &mut Vec<u8>) -> Result<(Digest,
         format!("`{}` changes while it is read", path.display()),
         "let the program that writes it finish, then run again",
     ))
+}
+
+/// Reads a file of about `size` bytes from its start; its bytes are the first of `buffer`, as many as the answer says.
+/// Asks the system no more than it must: a short answer is a file's end.
+fn read_whole(file: &mut File, size: usize, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    let mut length = 0;
+    loop {
+        // A byte more than expected, so that one answer tells the end.
+        let room = size.max(length) + 1;
+        if buffer.len() < room {
+            buffer.resize(room, 0);
+        }
+        let asked = buffer.len() - length;
+        match file.read(&mut buffer[length..]) {
+            Ok(read) => {
+                length += read;
+                if read == 0 || (read < asked && length == size) {
+                    return Ok(length);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn pieces(file: &mut File, path: &Path, buffer: &mut Vec<u8>) -> Result<Digest> {

@@ -1,7 +1,7 @@
 //! The digests of many files: those that the index knows are not read again, the others are hashed on all threads.
 //! Knows nothing of images.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -55,21 +55,21 @@ pub fn digests(root: &Path, folders: &[Listed<'_>], index: &mut StatIndex) -> Re
         })
         .collect();
     let mut out = Hashed { digests: Vec::with_capacity(folders.len()), unreadable: Vec::new(), read: read.len() };
-    let mut fresh = HashMap::new();
-    for (place, read) in missing.into_iter().zip(read) {
-        match read {
-            Ok(read) => {
-                fresh.insert(place, read);
-            }
+    // In the order of the folders and files, as `missing` is.
+    let mut fresh = Vec::with_capacity(missing.len());
+    for ((f, n), read) in missing.into_iter().zip(read) {
+        fresh.push(match read {
+            Ok(read) => Some(read),
             Err(error) => {
-                let (f, n) = place;
                 out.unreadable.push((format!("{}/{}", folders[f].path, folders[f].files[n].0), error));
+                None
             }
-        }
+        });
     }
+    let mut fresh = fresh.into_iter();
 
     let mut seen = BTreeSet::new();
-    for (f, (folder, known)) in folders.iter().zip(known).enumerate() {
+    for (folder, known) in folders.iter().zip(known) {
         let key = key(&root_key, folder.path);
         if known.iter().all(Option::is_some) && index.folder(&key).len() == known.len() {
             out.digests.push(known);
@@ -78,8 +78,11 @@ pub fn digests(root: &Path, folders: &[Listed<'_>], index: &mut StatIndex) -> Re
         }
         let mut digests = Vec::with_capacity(known.len());
         let mut entries = Vec::with_capacity(known.len());
-        for (n, ((name, stat), known)) in folder.files.iter().zip(known).enumerate() {
-            let found = known.map(|digest| (digest, *stat)).or_else(|| fresh.remove(&(f, n)));
+        for ((name, stat), known) in folder.files.iter().zip(known) {
+            let found = match known {
+                Some(digest) => Some((digest, *stat)),
+                None => fresh.next().flatten(),
+            };
             digests.push(found.map(|(digest, _)| digest));
             entries.extend(found.map(|(digest, stat)| Entry { name: name.clone(), stat, digest }));
         }

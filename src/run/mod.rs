@@ -132,7 +132,9 @@ fn walk(recipe: &Recipe, store: &Store, progress: &Progress, mode: Mode, options
     let device = device::select(&options.device)?;
     // Held against `cache gc`, which must not take what a build has just found.
     let _held = (mode == Mode::Build).then(|| store.hold()).transpose()?;
-    store.load()?;
+    if options.until > Step::Scan {
+        store.load()?;
+    }
     let mut session = Session::new(recipe, store, progress, mode, device, options)?;
     session.look = look;
     session.report_damage();
@@ -155,6 +157,10 @@ fn steps(session: &mut Session<'_>) -> Result<Said> {
     let until = session.options.until;
     if let Some(shard) = session.options.shard {
         return Ok((None, shard::build(session, shard)?));
+    }
+    if until == Step::Scan {
+        survey::scan(session)?;
+        return Ok((None, Vec::new()));
     }
     let mut notes = Vec::new();
     let survey = survey::survey(session)?;

@@ -286,6 +286,11 @@ impl<'a> Session<'a> {
         &self.now
     }
 
+    /// The key that a slot had at the end of the last build.
+    pub fn last_key(&self, slot: &str) -> Option<Key> {
+        self.last.get(slot).and_then(|hex| Key::from_hex(hex))
+    }
+
     /// The record that a slot had at the end of the last build.
     pub fn last_record(&self, slot: &str) -> Option<Record> {
         self.last.get(slot).and_then(|hex| Key::from_hex(hex)).and_then(|key| self.store.record(&key.0))

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::cut::{self, Cut, CutKind, CutOptions, TestPhotos};
 use crate::dataset::encoding::{self, Encoding, Format, Jpeg};
 use crate::dataset::stat_index::StatIndex;
-use crate::dataset::{Dataset, ScanOptions, Split, SplitFolders, decode, scan};
+use crate::dataset::{self, Dataset, ScanOptions, Split, SplitFolders, decode};
 use crate::error::{Error, Result};
 use crate::plan::inputs::{Digest, PhotoList};
 use crate::plan::{Inputs, Key, Step, balance, candidate};
@@ -144,7 +144,7 @@ impl Survey {
 
 /// Scan, audit, split: lists and hashes the photos, checks that each decodes, cuts the task, counts what is wanted.
 pub fn survey(session: &mut Session<'_>) -> Result<Survey> {
-    let dataset = Arc::new(scan_step(session)?);
+    let dataset = Arc::new(scan(session)?);
     session.dataset = Some(Arc::clone(&dataset));
     let encoding = audit_step(session, &dataset)?;
     let cut = split_step(session, &dataset)?;
@@ -227,13 +227,14 @@ fn index(path: &std::path::Path, options: &Options) -> StatIndex {
     index
 }
 
-fn scan_step(session: &mut Session<'_>) -> Result<Dataset> {
+/// Lists and hashes the photos.
+pub fn scan(session: &mut Session<'_>) -> Result<Dataset> {
     let asked = scan_options(session.recipe);
     let look = match session.look.take() {
         Some(look) => look,
         None => {
             let mut index = photo_index(session.store, session.recipe, session.options);
-            let look = scan::look(&asked, &mut index)?;
+            let look = dataset::scan::look(&asked, &mut index)?;
             index.save()?;
             look
         }

@@ -57,12 +57,6 @@ impl Present {
         Some(*hasher.finalize().as_bytes())
     }
 
-    /// Each folder that has files with the digest of its files.
-    pub fn folder_digests(&self) -> BTreeMap<String, Digest> {
-        let filled = self.folders.iter().filter(|(_, files)| !files.is_empty());
-        filled.map(|(folder, files)| (folder.clone(), digest_of(files))).collect()
-    }
-
     /// The first way in which these files, found at `out`, differ from the tree's; `None` if they do not.
     pub fn difference(&self, tree: &Tree, out: &Path) -> Option<String> {
         let show = |folder: &str, name: &str| out.join(folder).join(name).display().to_string();

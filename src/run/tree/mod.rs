@@ -9,12 +9,15 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use rayon::prelude::*;
 
 use crate::plan::inputs::Digest;
 
 pub use check::Present;
 pub use settle::Indices;
-pub use write::Writer;
+pub use write::{Writer, Written};
 
 /// The file that tells birdaug's own trees from other folders.
 pub const MARK: &str = "manifest.csv";
@@ -41,28 +44,40 @@ pub struct File {
 pub struct Tree {
     /// Folder relative to the root with `/` between names (empty: the root itself), then file name.
     folders: BTreeMap<String, BTreeMap<String, File>>,
+    /// Each folder's digest, once asked for.
+    digests: OnceLock<BTreeMap<String, Digest>>,
 }
 
 impl Tree {
     /// Identifies paths and bytes.
     pub fn digest(&self) -> Digest {
         let mut hasher = blake3::Hasher::new();
-        for (folder, files) in &self.folders {
-            hasher.update(&(folder.len() as u64).to_le_bytes()).update(folder.as_bytes());
-            hasher.update(&folder_digest(files.iter().map(|(name, file)| (name.as_str(), file.digest))));
+        for (folder, digest) in self.folder_digests() {
+            hasher.update(&(folder.len() as u64).to_le_bytes()).update(folder.as_bytes()).update(digest);
         }
         *hasher.finalize().as_bytes()
     }
 
-    /// Whether a path is taken.
-    pub fn contains(&self, path: &str) -> bool {
-        let (folder, name) = split(path);
-        self.folders.get(folder).is_some_and(|files| files.contains_key(name))
+    /// Each folder with the digest of its files.
+    pub fn folder_digests(&self) -> &BTreeMap<String, Digest> {
+        self.digests.get_or_init(|| {
+            let digest = |files: &BTreeMap<String, File>| {
+                folder_digest(files.iter().map(|(name, file)| (name.as_str(), file.digest)))
+            };
+            self.folders.par_iter().map(|(folder, files)| (folder.clone(), digest(files))).collect()
+        })
+    }
+
+    /// Adds a folder with its files.
+    pub fn insert_folder(&mut self, folder: String, files: BTreeMap<String, File>) {
+        self.digests.take();
+        self.folders.insert(folder, files);
     }
 
     /// Adds a file.
     pub fn insert(&mut self, path: &str, file: File) {
         let (folder, name) = split(path);
+        self.digests.take();
         self.folders.entry(folder.to_string()).or_default().insert(name.to_string(), file);
     }
 

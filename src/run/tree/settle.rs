@@ -21,22 +21,23 @@ pub struct Indices<'a> {
 }
 
 impl Tree {
-    /// Tells the indices about the folders that were just written at `out`.
+    /// Tells the indices about the files that were just written at `out`.
     ///
     /// # Errors
     /// [`crate::error::Error::Io`] if a file that was just written is not there.
-    pub fn settle(&self, out: &Path, written: &[String], indices: Indices<'_>) -> Result<()> {
+    pub fn settle(&self, out: &Path, indices: Indices<'_>) -> Result<()> {
         let out_key = stat_index::folder_key(out)?;
         let root_key = stat_index::folder_key(indices.root)?;
         let known = &*indices.photos;
         let now = stat_index::now();
         type Relinked = (String, String, Stat);
-        let found: Vec<(Vec<Entry>, Vec<Relinked>)> = written
+        let found: Vec<(Vec<Entry>, Vec<Relinked>)> = self
+            .folders
             .par_iter()
-            .map(|folder| {
-                let mut entries = Vec::with_capacity(self.folders[folder].len());
+            .map(|(folder, files)| {
+                let mut entries = Vec::with_capacity(files.len());
                 let mut relinked = Vec::new();
-                for (name, file) in &self.folders[folder] {
+                for (name, file) in files {
                     let path = out.join(folder).join(name);
                     let stat = Stat::of(&fs::metadata(&path).doing("read back", &path)?);
                     if let Content::Photo(from) = &file.content {
@@ -55,7 +56,7 @@ impl Tree {
                 Ok((entries, relinked))
             })
             .collect::<Result<_>>()?;
-        for (folder, (entries, relinked)) in written.iter().zip(found) {
+        for (folder, (entries, relinked)) in self.folders.keys().zip(found) {
             indices.tree.replace(hashing::key(&out_key, folder), entries, now);
             for (key, name, stat) in relinked {
                 indices.photos.restat(&key, &name, stat);

@@ -13,8 +13,15 @@ use crate::recipe::Link;
 use crate::store;
 
 const HEAD: &str = "birdaug spare tree 1";
+/// What the spare tree holds.
+const HELD: &str = "held";
+/// What the tree in place holds.
+const IN_PLACE: &str = "in-place";
 
-/// The place of a spare tree: `tree/`, and `held`, which says what is in it.
+/// What a tree holds, by folder relative to its root.
+pub type Folders = BTreeMap<String, Held>;
+
+/// The place of a spare tree: `tree/`, and two files that say what is in it and what in the tree in place.
 pub struct Spare {
     dir: PathBuf,
 }
@@ -58,40 +65,27 @@ impl Spare {
         device(&self.dir) == device(out)
     }
 
-    /// What it holds; `None` if that is not known for certain.
-    pub fn held(&self, link: Link) -> Option<BTreeMap<String, Held>> {
-        let text = fs::read_to_string(self.dir.join("held")).ok()?;
-        let (body, sum) = text.trim_end().rsplit_once('\n')?;
-        if Key(*blake3::hash(body.as_bytes()).as_bytes()).hex() != sum {
-            return None;
-        }
-        let mut lines = body.lines();
-        if lines.next()? != format!("{HEAD} {}", link.name()) {
-            return None;
-        }
-        lines.map(line).collect()
+    /// What it holds, and what the tree in place does; `None` if that is not known for certain.
+    pub fn held(&self, link: Link) -> Option<(Folders, Folders)> {
+        Some((read(&self.dir.join(HELD), link)?, read(&self.dir.join(IN_PLACE), link)?))
     }
 
     /// From now on it is neither the old tree nor the new one.
     pub fn touch(&self) -> Result<()> {
-        let path = self.dir.join("held");
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).doing("remove", &path),
-            _ => Ok(()),
+        for name in [HELD, IN_PLACE] {
+            let path = self.dir.join(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).doing("remove", &path),
+                _ => {}
+            }
         }
+        Ok(())
     }
 
-    /// Says that it holds these folders, as they are now.
-    pub fn hold(&self, link: Link, folders: &BTreeMap<String, Digest>) -> Result<()> {
-        let root = self.tree();
-        let mut text = format!("{HEAD} {}\n", link.name());
-        for (folder, digest) in folders {
-            let Some(state) = FolderState::of(&root.join(folder)) else { return Ok(()) };
-            let (seconds, nanoseconds) = state.mtime;
-            text.push_str(&format!("{} {seconds} {nanoseconds} {} {folder}\n", Key(*digest).hex(), state.inode));
-        }
-        let sum = Key(*blake3::hash(text.trim_end().as_bytes()).as_bytes()).hex();
-        store::write_atomically(&self.dir.join("held"), format!("{text}{sum}\n").as_bytes())
+    /// Says what it holds, and what the tree in place does.
+    pub fn hold(&self, link: Link, held: &Folders, in_place: &Folders) -> Result<()> {
+        write(&self.dir.join(HELD), link, held)?;
+        write(&self.dir.join(IN_PLACE), link, in_place)
     }
 
     /// Removes it.
@@ -102,6 +96,37 @@ impl Spare {
             _ => Ok(()),
         }
     }
+}
+
+/// The state of a tree at `root` whose folders have these digests; `None` if one is not there.
+pub fn folders(root: &Path, digests: &BTreeMap<String, Digest>) -> Option<Folders> {
+    let held = |(folder, &digest): (&String, &Digest)| {
+        Some((folder.clone(), Held { digest, state: FolderState::of(&root.join(folder))? }))
+    };
+    digests.iter().map(held).collect()
+}
+
+fn read(path: &Path, link: Link) -> Option<Folders> {
+    let text = fs::read_to_string(path).ok()?;
+    let (body, sum) = text.trim_end_matches('\n').rsplit_once('\n')?;
+    if Key(*blake3::hash(body.as_bytes()).as_bytes()).hex() != sum {
+        return None;
+    }
+    let mut lines = body.lines();
+    if lines.next()? != format!("{HEAD} {}", link.name()) {
+        return None;
+    }
+    lines.map(line).collect()
+}
+
+fn write(path: &Path, link: Link, folders: &Folders) -> Result<()> {
+    let mut text = format!("{HEAD} {}\n", link.name());
+    for (folder, Held { digest, state }) in folders {
+        let (seconds, nanoseconds) = state.mtime;
+        text.push_str(&format!("{} {seconds} {nanoseconds} {} {folder}\n", Key(*digest).hex(), state.inode));
+    }
+    let sum = Key(*blake3::hash(text.trim_end_matches('\n').as_bytes()).as_bytes()).hex();
+    store::write_atomically(path, format!("{text}{sum}\n").as_bytes())
 }
 
 fn line(line: &str) -> Option<(String, Held)> {

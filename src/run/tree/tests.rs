@@ -45,11 +45,15 @@ impl Place {
         }
     }
 
-    fn write(&self, tree: &Tree, link: Link) -> Result<Vec<String>> {
-        let present = self.look();
+    fn write(&self, tree: &Tree, link: Link) -> Result<Written> {
         let (out, spare) = (self.out(), self.spare());
-        let writer = Writer { out: &out, link, spare, whole: &|_| Ok(true), each: &|_| {} };
-        writer.write(tree, present.as_ref())
+        Writer { out: &out, link, spare, whole: &|_| Ok(true), each: &|_| {} }.write(tree)
+    }
+
+    fn write_anew(&self, tree: &Tree) {
+        let (out, spare) = (self.out(), self.spare());
+        let writer = Writer { out: &out, link: Link::Hardlink, spare, whole: &|_| Ok(true), each: &|_| {} };
+        assert_eq!(writer.write_anew(tree).unwrap(), Written::Anew);
     }
 
     /// A photo of the dataset, older than the index trusts nothing of.
@@ -145,16 +149,17 @@ fn only_the_folders_that_changed_are_written_again() {
     };
     let (a, b, c) = (place.photo("A/1.jpg", "a"), place.photo("B/1.jpg", "b"), place.photo("B/2.jpg", "c"));
     let first = with(&[("train/A/1.jpg", a.clone()), ("train/B/1.jpg", b.clone())]);
-    assert_eq!(place.write(&first, Link::Hardlink).unwrap().len(), 3);
+    assert_eq!(place.write(&first, Link::Hardlink).unwrap(), Written::Anew);
     let second = with(&[("train/A/1.jpg", a.clone()), ("train/B/1.jpg", b.clone()), ("train/B/2.jpg", c.clone())]);
-    assert_eq!(place.write(&second, Link::Hardlink).unwrap(), ["", "train/B"]);
+    // The root with its csv, and the folder that changed.
+    assert_eq!(place.write(&second, Link::Hardlink).unwrap(), Written::FromSpare(2));
     assert_eq!(place.difference(&second), None);
     // The tree that comes back now is the first one: it lacks what the second one gained.
     let third = with(&[("train/A/1.jpg", a), ("train/B/2.jpg", c)]);
-    assert_eq!(place.write(&third, Link::Hardlink).unwrap(), ["", "train/B"]);
+    assert_eq!(place.write(&third, Link::Hardlink).unwrap(), Written::FromSpare(2));
     assert_eq!(place.difference(&third), None);
     let only = with(&[("train/B/1.jpg", b)]);
-    assert_eq!(place.write(&only, Link::Hardlink).unwrap(), ["", "train/B"]);
+    assert_eq!(place.write(&only, Link::Hardlink).unwrap(), Written::FromSpare(2));
     assert_eq!(place.difference(&only), None);
 }
 
@@ -165,12 +170,20 @@ fn what_somebody_did_to_the_old_tree_does_not_come_back_with_it() {
     let second = tree(&[(MARK, "2"), ("train/A/1.jpg", "x"), ("train/B/1.jpg", "z")]);
     place.write(&first, Link::Hardlink).unwrap();
     fs::write(place.out().join("train/A/note.txt"), "mine").unwrap();
-    fs::write(place.out().join("train/A/1.jpg"), "scribble").unwrap();
     place.write(&second, Link::Hardlink).unwrap();
     assert_eq!(place.difference(&second), None);
+    place.write(&first, Link::Hardlink).unwrap();
+    assert_eq!(place.difference(&first), None);
     // Somebody even went into the spare tree.
     let spare = Spare::new(place.spare());
     fs::write(spare.tree().join("train/A/other.txt"), "mine").unwrap();
+    assert_eq!(place.write(&second, Link::Hardlink).unwrap(), Written::FromSpare(2));
+    assert_eq!(place.difference(&second), None);
+    // A file changed in place shows in no folder's state: such a tree is written anew.
+    fs::write(place.out().join("train/A/1.jpg"), "scribble").unwrap();
+    assert!(place.difference(&second).is_some());
+    place.write_anew(&second);
+    assert_eq!(place.difference(&second), None);
     place.write(&first, Link::Hardlink).unwrap();
     assert_eq!(place.difference(&first), None);
 }
@@ -186,7 +199,7 @@ fn a_spare_tree_that_is_in_doubt_is_not_used() {
     bytes[middle] ^= 1;
     fs::write(&held, bytes).unwrap();
     let second = tree(&[(MARK, "2"), ("train/A/1.jpg", "x")]);
-    assert_eq!(place.write(&second, Link::Hardlink).unwrap().len(), 2);
+    assert_eq!(place.write(&second, Link::Hardlink).unwrap(), Written::Anew);
     assert_eq!(place.difference(&second), None);
     assert!(Spare::new(place.spare()).held(Link::Hardlink).is_some());
     assert!(Spare::new(place.spare()).held(Link::Symlink).is_none());
@@ -210,10 +223,10 @@ fn after_settling_nothing_is_read_again_and_the_photos_are_known_in_their_new_st
     let mut photos = StatIndex::load(&place.dir.path().join("photos"));
     assert!(Present::look(&root, &mut photos).unwrap().is_some());
     let before = photos.entry(&fs::canonicalize(root.join("A")).unwrap().to_string_lossy(), "1.jpg").unwrap().clone();
-    let written = place.write(&all, Link::Hardlink).unwrap();
+    place.write(&all, Link::Hardlink).unwrap();
     let mut index = place.index();
     let (out, key) = (place.out(), fs::canonicalize(place.out().join("train/A")).unwrap());
-    all.settle(&out, &written, Indices { tree: &mut index, photos: &mut photos, root: &root }).unwrap();
+    all.settle(&out, Indices { tree: &mut index, photos: &mut photos, root: &root }).unwrap();
     let entry = index.entry(&key.to_string_lossy(), "1.jpg").unwrap();
     assert_eq!(entry.digest, digest::of(b"bird"));
     let now = fs::metadata(out.join("train/A/1.jpg")).unwrap();
@@ -232,9 +245,9 @@ fn a_photo_that_changed_since_it_was_hashed_is_not_taken_for_known() {
     let mut photos = StatIndex::load(&place.dir.path().join("photos"));
     Present::look(&root, &mut photos).unwrap();
     fs::write(root.join("A/1.jpg"), "fish").unwrap();
-    let written = place.write(&all, Link::Hardlink).unwrap();
+    place.write(&all, Link::Hardlink).unwrap();
     let mut index = place.index();
-    all.settle(&place.out(), &written, Indices { tree: &mut index, photos: &mut photos, root: &root }).unwrap();
+    all.settle(&place.out(), Indices { tree: &mut index, photos: &mut photos, root: &root }).unwrap();
     assert!(index.is_empty());
     assert!(place.difference(&all).unwrap().ends_with("1.jpg` was changed"));
 }

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::links::Linker;
-use super::spare::{FolderState, Held, Spare};
-use super::{Content, File, MARK, Present, Tree, folder_digest};
+use super::spare::{FolderState, Folders, Spare, folders};
+use super::{Content, File, MARK, Tree};
 use crate::error::{Error, IoContext, Result};
 use crate::plan::inputs::Digest;
 use crate::recipe::Link;
@@ -29,26 +29,41 @@ pub struct Writer<'a> {
     pub each: &'a (dyn Fn(usize) + Sync),
 }
 
+/// How a tree came to its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// Every file was put there.
+    Anew,
+    /// The spare tree was brought up to date: so many folders were written, the others were there.
+    FromSpare(usize),
+}
+
 impl Writer<'_> {
-    /// Puts the tree at `out`, where `present` is now. Returns the folders that were written; the others were there.
+    /// Puts the tree in its place, by way of the spare tree if that can be.
     ///
     /// # Errors
-    /// [`Error::Input`] if `out` holds something else than a tree of birdaug's, or a blob was damaged; [`Error::Io`].
-    pub fn write(&self, tree: &Tree, present: Option<&Present>) -> Result<Vec<String>> {
+    /// As [`Writer::write_anew`].
+    pub fn write(&self, tree: &Tree) -> Result<Written> {
         refuse_foreign(self.out)?;
         let spare = Spare::new(self.spare.clone());
-        if let Some(present) = present
-            && let Some(held) = spare.held(self.link)
+        if let Some((held, in_place)) = spare.held(self.link)
+            && self.out.is_dir()
             && spare.is_beside(self.out)
-            && let Some(written) = self.write_from_spare(tree, present, &spare, &held)?
+            && let Some(folders) = self.write_from_spare(tree, &spare, &held, &in_place)?
         {
-            return Ok(written);
+            return Ok(Written::FromSpare(folders));
         }
-        self.write_anew(tree, &spare)?;
-        Ok(tree.folders.keys().cloned().collect())
+        self.write_anew(tree)
     }
 
-    fn write_anew(&self, tree: &Tree, spare: &Spare) -> Result<()> {
+    /// Puts every file of the tree in its place.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the place holds something else than a tree of birdaug's, or a blob was damaged;
+    /// [`Error::Io`].
+    pub fn write_anew(&self, tree: &Tree) -> Result<Written> {
+        refuse_foreign(self.out)?;
+        let spare = Spare::new(self.spare.clone());
         spare.drop()?;
         let parent = self.out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(parent).doing("make the folder", parent)?;
@@ -59,39 +74,47 @@ impl Writer<'_> {
         swap(building, self.out)?;
         if linkers.share_inodes() && spare.is_beside(self.out) {
             // A second tree of the same links, for the next change. It is a convenience: without it that costs more.
-            let root = spare.tree();
-            let made = fs::create_dir_all(&root).doing("make the folder", &root);
-            let filled = made.and_then(|()| self.fill(tree, &root, &linkers, false));
-            match filled.and_then(|()| spare.hold(self.link, &tree.folder_digests())) {
-                Ok(()) if linkers.share_inodes() => {}
-                _ => spare.drop()?,
+            let made = self.make_spare(tree, &spare, &linkers);
+            if made.is_err() || !linkers.share_inodes() {
+                spare.drop()?;
             }
         }
-        Ok(())
+        Ok(Written::Anew)
+    }
+
+    fn make_spare(&self, tree: &Tree, spare: &Spare, linkers: &Linkers) -> Result<()> {
+        let root = spare.tree();
+        fs::create_dir_all(&root).doing("make the folder", &root)?;
+        self.fill(tree, &root, linkers, false)?;
+        let digests = tree.folder_digests();
+        match (folders(&root, digests), folders(self.out, digests)) {
+            (Some(held), Some(in_place)) => spare.hold(self.link, &held, &in_place),
+            _ => spare.drop(),
+        }
     }
 
     /// Brings the spare tree up to date and exchanges it for the one in place; `None` if the file system cannot.
+    /// Answers how many folders were written.
     fn write_from_spare(
         &self,
         tree: &Tree,
-        present: &Present,
         spare: &Spare,
-        held: &BTreeMap<String, Held>,
-    ) -> Result<Option<Vec<String>>> {
+        held: &Folders,
+        in_place: &Folders,
+    ) -> Result<Option<usize>> {
         let root = spare.tree();
         let wanted = tree.folder_digests();
         let as_wanted = |folder: &String| {
             let Some(held) = held.get(folder) else { return false };
             held.digest == wanted[folder] && FolderState::of(&root.join(folder)) == Some(held.state)
         };
-        let stale: Vec<String> =
-            wanted.keys().filter(|folder| folder.is_empty() || !as_wanted(folder)).cloned().collect();
+        let stale: Vec<&String> = wanted.keys().filter(|folder| folder.is_empty() || !as_wanted(folder)).collect();
         spare.touch()?;
         for folder in held.keys().filter(|&folder| !wanted.contains_key(folder)) {
             remove_all(&root.join(folder))?;
         }
         let linkers = Linkers::new(self.link);
-        stale.par_iter().with_max_len(1).try_for_each(|folder| {
+        stale.par_iter().with_max_len(1).try_for_each(|&folder| {
             let path = root.join(folder);
             if folder.is_empty() {
                 remove_files(&path)?;
@@ -103,15 +126,17 @@ impl Writer<'_> {
             (self.each)(tree.folders[folder].len());
             Ok(())
         })?;
+        // As they are now: what somebody does to them later shows.
+        let Some(now) = folders(&root, wanted) else { return Ok(None) };
         if exchange(&root, self.out).is_err() {
             return Ok(None);
         }
         if linkers.share_inodes() {
-            spare.hold(self.link, &present.folder_digests())?;
+            spare.hold(self.link, in_place, &now)?;
         } else {
             spare.drop()?;
         }
-        Ok(Some(stale))
+        Ok(Some(stale.len()))
     }
 
     /// `check`: this is the tree itself and not the spare one.
@@ -161,16 +186,6 @@ impl Linkers {
 
     fn share_inodes(&self) -> bool {
         self.photos.shares_inodes() && self.blobs.shares_inodes()
-    }
-}
-
-impl Tree {
-    /// Each folder with the digest of its files.
-    fn folder_digests(&self) -> BTreeMap<String, Digest> {
-        let digest = |files: &BTreeMap<String, File>| {
-            folder_digest(files.iter().map(|(name, file)| (name.as_str(), file.digest)))
-        };
-        self.folders.iter().map(|(folder, files)| (folder.clone(), digest(files))).collect()
     }
 }
 

@@ -1,0 +1,156 @@
+//! The augmented tree: real photos linked, kept images encoded as the real ones are, the csv files beside them.
+
+mod files;
+mod tables;
+
+use crate::dataset::encoding;
+use crate::dataset::stat_index::StatIndex;
+use crate::error::{Error, Result};
+use crate::plan::inputs::{self, Digest, PhotoList};
+use crate::plan::{Inputs, Step};
+
+use super::explain::Reason;
+use super::gate::SetFigures;
+use super::make;
+use super::photos::Place;
+use super::progress::Task;
+use super::selection::{Candidate, Selection};
+use super::session::{Mode, Session};
+use super::stop;
+use super::survey::{self, Survey};
+use super::tree::{Indices, Present, Tree, Writer, Written};
+
+/// A kept image as a file of the tree.
+#[derive(Debug, Clone)]
+pub struct Synthetic {
+    pub species: usize,
+    /// The encoded file's blob.
+    pub file: Digest,
+}
+
+/// The kept images in the dataset's file format; `None` if planning and some are not there.
+pub fn encode(session: &mut Session<'_>, survey: &Survey, selection: &Selection) -> Result<Option<Vec<Synthetic>>> {
+    let encoding = survey.encoding_digest()?;
+    let kept: Vec<&Candidate> = selection.kept().collect();
+    let inputs: Vec<Inputs> = kept.iter().map(|candidate| inputs::encoded(candidate.image, encoding)).collect();
+    let missing: Vec<usize> = (0..kept.len()).filter(|&i| session.store.hit(&inputs[i].key().0).is_none()).collect();
+    if !missing.is_empty() {
+        let n = crate::text::count(missing.len(), "image");
+        session.ledger.due(Step::Emit, format!("{n} to be encoded as {}", survey.encoding));
+        if session.mode == Mode::Plan {
+            return Ok(None);
+        }
+        for chunk in missing.chunks(256) {
+            stop::check()?;
+            let records = chunk
+                .iter()
+                .map(|&i| {
+                    let record = session.store.record(&kept[i].key.0).unwrap_or_default();
+                    let image = make::pixels(session.store, &record)?.ok_or_else(lost)?;
+                    let file = session.store.put(&encoding::encode(&survey.encoding, &image)?)?;
+                    Ok(session.blank(&inputs[i]).output("file", file))
+                })
+                .collect::<Result<Vec<_>>>()?;
+            session.store.commit(&records)?;
+        }
+    }
+    kept.iter()
+        .zip(&inputs)
+        .map(|(candidate, inputs)| {
+            let file = session.store.hit(&inputs.key().0).and_then(|record| record.blob("file")).ok_or_else(lost)?;
+            Ok(Synthetic { species: candidate.species, file })
+        })
+        .collect::<Result<Vec<_>>>()
+        .map(Some)
+}
+
+fn lost() -> Error {
+    Error::input_help("a cached image was damaged while it was in use", "run the build again: it is made again")
+}
+
+/// What the augmented arm trains on: real photos first, then the kept images.
+pub fn augmented_list(survey: &Survey, synthetic: &[Synthetic]) -> (Vec<(Place, usize)>, PhotoList) {
+    let mut list = PhotoList::default();
+    let mut items = Vec::new();
+    for image in synthetic {
+        list.push(&image.file, &survey.dataset.species[image.species]);
+        items.push((Place::Blob(image.file), image.species));
+    }
+    (items, list)
+}
+
+/// Writes the tree if it is not there as it should be.
+pub fn emit(
+    session: &mut Session<'_>,
+    survey: &Survey,
+    selection: &Selection,
+    synthetic: &[Synthetic],
+    figures: Option<&SetFigures>,
+) -> Result<()> {
+    let files = survey.cut.train.len() + survey.cut.valid.len() + survey.cut.test.len() + synthetic.len() + 3;
+    let task = session.progress.task("emit", files, "file");
+    let tree = files::tree(session, survey, selection, synthetic, figures)?;
+    let inputs =
+        Inputs::new("emit", 1).digest("tree", tree.digest()).text("emit.link", session.recipe.emit.link.name());
+    session.tree_digest = Some(tree.digest());
+    // Another tree than the last build's has to be written, whatever is there; the same one may be there still.
+    let is_the_last = session.last_key("emit") == Some(inputs.key());
+    let reason = match is_the_last {
+        true => difference(session, &tree)?,
+        false if session.recipe.emit.out.exists() => Some(session.explain("emit", &inputs)),
+        false => Some(is_not_there(session)),
+    };
+    let Some(reason) = reason else {
+        return session.note("emit", &inputs);
+    };
+    session.ledger.due(Step::Emit, reason);
+    if session.mode == Mode::Plan {
+        return Ok(());
+    }
+    stop::check()?;
+    write(session, &tree, is_the_last, task)?;
+    session.ledger.made(Step::Emit, 1);
+    session.note("emit", &inputs)
+}
+
+/// How what is in the tree's place differs from the tree.
+fn difference(session: &Session<'_>, tree: &Tree) -> Result<Option<Reason>> {
+    let out = &session.recipe.emit.out;
+    let mut index = survey::tree_index(session.store, session.recipe, session.options);
+    let present = Present::look(out, &mut index)?;
+    index.save()?;
+    Ok(match present {
+        Some(present) => present.difference(tree, out).map(Reason::from),
+        None => Some(is_not_there(session)),
+    })
+}
+
+fn is_not_there(session: &Session<'_>) -> Reason {
+    Reason::from(format!("`{}` is not there", session.recipe.emit.out.display()))
+}
+
+/// Puts the tree in its place. `meddled`: somebody changed what the last build left there, so that nothing that is
+/// remembered of it holds.
+fn write(session: &Session<'_>, tree: &Tree, meddled: bool, task: Task<'_>) -> Result<()> {
+    let out = &session.recipe.emit.out;
+    let root = &session.recipe.dataset.root;
+    let task = std::sync::Mutex::new(task);
+    let writer = Writer {
+        out,
+        link: session.recipe.emit.link,
+        spare: session.store.dir().join("trees").join(survey::place_name(out)),
+        whole: &|digest| Ok(session.store.get(digest)?.is_some()),
+        each: &|files| task.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).advance(files),
+    };
+    let written = if meddled { writer.write_anew(tree) } else { writer.write(tree) };
+    session.report_damage();
+    if written? == Written::Anew {
+        let mut index = survey::tree_index(session.store, session.recipe, session.options);
+        let mut photos = StatIndex::load(&survey::stat_index_path(session.store, "photos", root));
+        tree.settle(out, Indices { tree: &mut index, photos: &mut photos, root })?;
+        index.save()?;
+        photos.save()?;
+    }
+    task.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).finish();
+    Ok(())
+}

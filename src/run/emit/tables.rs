@@ -1,0 +1,189 @@
+//! The csv files beside the tree: `birds.csv` as Kaggle's, the manifest, and what was rejected. Writes to memory.
+
+use std::collections::BTreeMap;
+
+use csv::Writer;
+
+use crate::dataset::Split;
+use crate::error::{Error, IoContext, Result};
+use crate::plan::Key;
+use crate::plan::select::Verdict;
+use crate::run::selection::{Candidate, Selection};
+use crate::run::survey::Survey;
+
+use super::files::Row;
+
+/// Columns of `birds.csv`, as in Kaggle's.
+const BIRDS: [&str; 5] = ["class id", "filepaths", "labels", "data set", "scientific name"];
+/// Columns of `manifest.csv`.
+const MANIFEST: [&str; 16] = [
+    "path",
+    "split",
+    "species",
+    "origin",
+    "digest",
+    "key",
+    "source",
+    "seed",
+    "prompt",
+    "ssim",
+    "nearest",
+    "source_ssim",
+    "confidence",
+    "named",
+    "frechet_share",
+    "verdict",
+];
+/// Columns of `rejected.csv`.
+const REJECTED: [&str; 12] = [
+    "key",
+    "species",
+    "reason",
+    "value",
+    "threshold",
+    "source",
+    "seed",
+    "ssim",
+    "nearest",
+    "source_ssim",
+    "confidence",
+    "named",
+];
+
+/// What the rows have in common.
+pub struct Tables<'a> {
+    seed: u64,
+    survey: &'a Survey,
+    scientific: BTreeMap<String, String>,
+    /// Each kept candidate's share in the Frechet distance.
+    shares: &'a BTreeMap<Key, f64>,
+}
+
+/// A part of a table: rows without a head.
+pub type Part = Writer<Vec<u8>>;
+
+/// A part without rows.
+pub fn part() -> Part {
+    Writer::from_writer(Vec::new())
+}
+
+/// A part's bytes.
+pub fn bytes(part: Part) -> Result<Vec<u8>> {
+    part.into_inner().map_err(|error| Error::input(error.to_string()))
+}
+
+/// The first line of `birds.csv`.
+pub fn birds_head() -> Result<Vec<u8>> {
+    head(&BIRDS)
+}
+
+/// The first line of `manifest.csv`.
+pub fn manifest_head() -> Result<Vec<u8>> {
+    head(&MANIFEST)
+}
+
+fn head(columns: &[&str]) -> Result<Vec<u8>> {
+    let mut part = part();
+    part.write_record(columns).map_err(csv_error)?;
+    bytes(part)
+}
+
+impl<'a> Tables<'a> {
+    /// # Errors
+    /// A `birds.csv` of the dataset that cannot be read.
+    pub fn new(seed: u64, survey: &'a Survey, shares: &'a BTreeMap<Key, f64>) -> Result<Tables<'a>> {
+        Ok(Tables { seed, survey, scientific: scientific_names(survey)?, shares })
+    }
+
+    /// A file of `folder` in `birds.csv`.
+    pub fn birds_row(&self, out: &mut Part, folder: &str, split: Split, species: usize, row: &Row<'_>) -> Result<()> {
+        let name = &self.survey.dataset.species[species];
+        let scientific = self.scientific.get(name).map_or("", String::as_str);
+        let path = format!("{folder}/{}", row.name);
+        out.write_record([&species.to_string(), &path, name, split.name(), scientific]).map_err(csv_error)
+    }
+
+    /// A file of `folder` in `manifest.csv`.
+    pub fn manifest_row(
+        &self,
+        out: &mut Part,
+        folder: &str,
+        split: Split,
+        species: usize,
+        row: &Row<'_>,
+    ) -> Result<()> {
+        let species = &self.survey.dataset.species[species];
+        let path = format!("{folder}/{}", row.name);
+        let digest = blake3::Hash::from(row.digest).to_hex();
+        let head = [path.as_str(), split.name(), species];
+        let Some(candidate) = row.candidate else {
+            let tail = ["real", digest.as_str(), "", &row.source, "", "", "", "", "", "", "", "", "real"];
+            return out.write_record(head.iter().chain(&tail)).map_err(csv_error);
+        };
+        let (key, seed) = (candidate.key.hex(), format!("{}/{}", self.seed, candidate.index));
+        let share = self.shares.get(&candidate.key).map_or(String::new(), |share| format!("{share:.6}"));
+        let scores = self.scores(candidate);
+        let middle = ["synthetic", digest.as_str(), &key, &row.source, &seed, ""];
+        let scores = scores.iter().map(String::as_str);
+        let all = head.into_iter().chain(middle).chain(scores).chain([share.as_str(), "keep"]);
+        out.write_record(all).map_err(csv_error)
+    }
+
+    /// `rejected.csv`: every candidate that was dropped.
+    pub fn rejected(&self, selection: &Selection) -> Result<Vec<u8>> {
+        let mut out = part();
+        out.write_record(REJECTED).map_err(csv_error)?;
+        for candidate in &selection.candidates {
+            let Verdict::Drop { reason, value, threshold } = candidate.verdict else { continue };
+            let mut fields = vec![
+                candidate.key.hex(),
+                self.survey.dataset.species[candidate.species].clone(),
+                reason.name().to_string(),
+                format!("{value:.6}"),
+                format!("{threshold}"),
+                candidate.source.and_then(|digest| self.survey.path_by_digest(&digest)).unwrap_or_default(),
+                format!("{}/{}", self.seed, candidate.index),
+            ];
+            fields.extend(self.scores(candidate));
+            out.write_record(&fields).map_err(csv_error)?;
+        }
+        bytes(out)
+    }
+
+    fn scores(&self, candidate: &Candidate) -> [String; 5] {
+        let scored = &candidate.scored;
+        [
+            format!("{:.6}", scored.scores.copy),
+            scored.nearest.and_then(|digest| self.survey.path_by_digest(&digest)).unwrap_or_default(),
+            scored.scores.source.map_or(String::new(), |value| format!("{value:.6}")),
+            format!("{:.6}", scored.scores.confidence),
+            self.survey.dataset.species.get(scored.named).cloned().unwrap_or_default(),
+        ]
+    }
+}
+
+/// Scientific names out of the dataset's own `birds.csv`, where it has one.
+fn scientific_names(survey: &Survey) -> Result<BTreeMap<String, String>> {
+    let path = survey.dataset.root.join("birds.csv");
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error).doing("read", &path),
+    };
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(&bytes[..]);
+    let headers = reader.byte_headers().cloned().unwrap_or_default();
+    let column = |name: &[u8]| headers.iter().position(|header| header == name);
+    let (Some(label), Some(name)) = (column(b"labels"), column(b"scientific name")) else { return Ok(BTreeMap::new()) };
+    let mut names = BTreeMap::new();
+    for record in reader.byte_records().flatten() {
+        if let (Some(label), Some(name)) = (record.get(label), record.get(name)) {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            names.entry(text(label)).or_insert_with(|| text(name));
+        }
+    }
+    Ok(names)
+}
+
+fn csv_error(error: csv::Error) -> Error {
+    Error::input(format!("could not write csv: {error}"))
+}
