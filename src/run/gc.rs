@@ -88,7 +88,8 @@ pub fn plan(store: &Store, inventory: &Inventory, rules: &Rules) -> Result<Waste
 pub fn carry_out(store: &Store, waste: &Waste) -> Result<()> {
     store.discard(&waste.records, &waste.blobs)?;
     for path in &waste.files {
-        match std::fs::remove_file(path) {
+        let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+        match removed {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).doing("remove", path),
             _ => {}
         }
@@ -106,6 +107,13 @@ fn stale_files(store: &Store, rules: &Rules, waste: &mut Waste) -> Result<()> {
         let last_use = std::fs::metadata(&path).and_then(|found| found.modified()).doing("read", &path)?;
         if is_older(last_use, rules.keep, rules.now) {
             push("unfinished fit", Key(key).short(), path, last_use);
+        }
+    }
+    for path in super::tree::spare_trees(&super::emit::trees(store))? {
+        let last_use = std::fs::metadata(&path).and_then(|found| found.modified()).doing("read", &path)?;
+        if is_older(last_use, rules.keep, rules.now) {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            push("spare tree", name, path, last_use);
         }
     }
     for (path, last_use) in store.leftovers()? {

@@ -58,6 +58,7 @@ pub fn candidates(
     let store = session.store;
     let missing: Vec<usize> = (0..all.len()).into_par_iter().filter(|&i| !store.has_hit(&all[i].key.0)).collect();
     mark(session, survey, all);
+    session.used.extend(all.iter().map(|wanted| wanted.key.0));
     if !missing.is_empty() {
         for reason in reasons(session, survey, all, &missing) {
             session.ledger.due(Step::Candidates, reason);

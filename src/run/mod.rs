@@ -126,7 +126,12 @@ pub fn limit_threads(jobs: u16) {
 
 fn walk(recipe: &Recipe, store: &Store, progress: &Progress, mode: Mode, options: &Options) -> Result<Walked> {
     let look = match finished::ask(recipe, store, options)? {
-        finished::Asked::Nothing(walked) => return Ok(walked),
+        finished::Asked::Nothing(walked) => {
+            if mode == Mode::Build {
+                store.touch_uses(&session::use_name(store, recipe))?;
+            }
+            return Ok(walked);
+        }
         finished::Asked::Walk(look) => look,
     };
     let device = device::select(&options.device)?;
@@ -146,6 +151,9 @@ fn walk(recipe: &Recipe, store: &Store, progress: &Progress, mode: Mode, options
     }
     let (headline, notes) = outcome?;
     if options.until == Step::Report && (mode == Mode::Build || !session.ledger.any_due()) {
+        if mode == Mode::Build {
+            session.note_uses()?;
+        }
         finished::remember(&session, &notes)?;
     }
     Ok(Walked { ledger: session.ledger, headline, notes })

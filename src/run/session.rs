@@ -45,6 +45,8 @@ pub struct Session<'a> {
     pub look: Option<Look>,
     /// Identifies the photos, once they are scanned.
     pub photos_digest: Option<Digest>,
+    /// Keys that this walk rested on, besides those of the slots: what `cache gc` must not take.
+    pub used: Vec<Digest>,
     /// Identifies the augmented tree, once it is known.
     pub tree_digest: Option<Digest>,
     /// What this walk must not change, under `--locked`.
@@ -84,6 +86,7 @@ impl<'a> Session<'a> {
             look: None,
             photos_digest: None,
             tree_digest: None,
+            used: Vec::new(),
             lock,
             dataset: None,
             last,
@@ -281,6 +284,12 @@ impl<'a> Session<'a> {
         self.now.insert(slot.to_string(), key.hex());
     }
 
+    /// Notes, for `cache gc`, which keys the recipe needs.
+    pub fn note_uses(&self) -> Result<()> {
+        let slots = self.now.values().filter_map(|hex| Key::from_hex(hex)).map(|key| key.0);
+        self.store.note_uses(&use_name(self.store, self.recipe), self.used.iter().copied().chain(slots).collect())
+    }
+
     /// Every named piece of work of this walk with its key, by name.
     pub fn slots(&self) -> &BTreeMap<String, String> {
         &self.now
@@ -310,6 +319,11 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
+}
+
+/// The name under which a recipe's keys are noted as needed.
+pub fn use_name(store: &Store, recipe: &Recipe) -> String {
+    last_path(store, recipe).file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Where the keys of the last build are remembered.

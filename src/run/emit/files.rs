@@ -67,30 +67,32 @@ pub fn tree(
 
     let shares = shares(selection, figures);
     let tables = Tables::new(session.recipe.generator.seed, survey, &shares)?;
-    let whole: Vec<Result<Whole>> = folders
+    let whole: Vec<Whole> = folders
         .par_iter()
         .with_max_len(1)
-        .map(|(path, (split, species), folder)| {
-            let (files, rows) = files_of(session, survey, folder);
-            let (mut birds, mut manifest) = (tables::part(), tables::part());
+        .map(|(folder, (split, species), content)| {
+            let (files, rows) = files_of(session, survey, content);
+            let (mut birds, mut manifest) = (Vec::new(), Vec::new());
+            let mut path = format!("{folder}/");
             for row in &rows {
-                tables.birds_row(&mut birds, path, *split, *species, row)?;
-                tables.manifest_row(&mut manifest, path, *split, *species, row)?;
+                path.truncate(folder.len() + 1);
+                path.push_str(&row.name);
+                tables.birds_row(&mut birds, &path, *split, *species);
+                tables.manifest_row(&mut manifest, &path, *split, *species, row);
             }
-            Ok(Whole { files, birds: tables::bytes(birds)?, manifest: tables::bytes(manifest)? })
+            Whole { files, birds, manifest }
         })
         .collect();
-    let (mut birds, mut manifest) = (tables::birds_head()?, tables::manifest_head()?);
+    let (mut birds, mut manifest) = (tables::birds_head(), tables::manifest_head());
     let mut tree = Tree::default();
     for ((path, ..), whole) in folders.into_iter().zip(whole) {
-        let whole = whole?;
         birds.extend(whole.birds);
         manifest.extend(whole.manifest);
         tree.insert_folder(path, whole.files);
     }
     tree.insert_bytes("birds.csv", birds);
     tree.insert_bytes(MARK, manifest);
-    tree.insert_bytes("rejected.csv", tables.rejected(selection)?);
+    tree.insert_bytes("rejected.csv", tables.rejected(selection));
     Ok(tree)
 }
 

@@ -3,11 +3,14 @@
 mod files;
 mod tables;
 
+use std::path::PathBuf;
+
 use crate::dataset::encoding;
 use crate::dataset::stat_index::StatIndex;
 use crate::error::{Error, Result};
 use crate::plan::inputs::{self, Digest, PhotoList};
 use crate::plan::{Inputs, Step};
+use crate::store::Store;
 
 use super::explain::Reason;
 use super::gate::SetFigures;
@@ -33,6 +36,7 @@ pub fn encode(session: &mut Session<'_>, survey: &Survey, selection: &Selection)
     let encoding = survey.encoding_digest()?;
     let kept: Vec<&Candidate> = selection.kept().collect();
     let inputs: Vec<Inputs> = kept.iter().map(|candidate| inputs::encoded(candidate.image, encoding)).collect();
+    session.used.extend(inputs.iter().map(|inputs| inputs.key().0));
     let missing: Vec<usize> = (0..kept.len()).filter(|&i| session.store.hit(&inputs[i].key().0).is_none()).collect();
     if !missing.is_empty() {
         let n = crate::text::count(missing.len(), "image");
@@ -113,6 +117,11 @@ pub fn emit(
     session.note("emit", &inputs)
 }
 
+/// Where trees that were swapped out are kept for the next change.
+pub fn trees(store: &Store) -> PathBuf {
+    store.dir().join("trees")
+}
+
 /// How what is in the tree's place differs from the tree.
 fn difference(session: &Session<'_>, tree: &Tree) -> Result<Option<Reason>> {
     let out = &session.recipe.emit.out;
@@ -138,7 +147,7 @@ fn write(session: &Session<'_>, tree: &Tree, meddled: bool, task: Task<'_>) -> R
     let writer = Writer {
         out,
         link: session.recipe.emit.link,
-        spare: session.store.dir().join("trees").join(survey::place_name(out)),
+        spare: trees(session.store).join(survey::place_name(out)),
         whole: &|digest| Ok(session.store.get(digest)?.is_some()),
         each: &|files| task.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).advance(files),
     };

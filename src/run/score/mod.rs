@@ -84,6 +84,10 @@ impl Scorer {
                 Keys::new(image, references[wanted.species], self.side, wanted, baseline)
             })
             .collect();
+        for keys in &keys {
+            session.used.extend([&keys.copy, &keys.class].map(|inputs| inputs.key().0));
+            session.used.extend(keys.source.as_ref().map(|inputs| inputs.key().0));
+        }
         let due: Vec<(usize, Due)> =
             keys.iter().map(|keys| keys.due(session)).enumerate().filter(|(_, due)| due.any()).collect();
         if !due.is_empty() {

@@ -17,6 +17,7 @@ use crate::plan::inputs::Digest;
 
 pub use check::Present;
 pub use settle::Indices;
+pub use spare::spare_trees;
 pub use write::{Writer, Written};
 
 /// The file that tells birdaug's own trees from other folders.

@@ -106,6 +106,21 @@ pub fn folders(root: &Path, digests: &BTreeMap<String, Digest>) -> Option<Folder
     digests.iter().map(held).collect()
 }
 
+/// The folders of all spare trees below `dir`.
+///
+/// # Errors
+/// [`crate::error::Error::Io`] if the folder is there and cannot be listed.
+pub fn spare_trees(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.doing("list", dir)?,
+    };
+    let mut paths: Vec<PathBuf> =
+        entries.map(|entry| entry.map(|entry| entry.path()).doing("list", dir)).collect::<Result<_>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
 fn read(path: &Path, link: Link) -> Option<Folders> {
     let text = fs::read_to_string(path).ok()?;
     let (body, sum) = text.trim_end_matches('\n').rsplit_once('\n')?;
