@@ -94,7 +94,8 @@ impl Inventory {
         let mut numbers: HashMap<String, usize> = HashMap::new();
         let (kinds, entries, links, blobs) = (&mut self.kinds, &mut self.entries, &mut self.links, &self.blobs);
         store.each_record(|record, bytes| {
-            let inputs = Inputs::decode(&record.inputs).unwrap_or_else(|| Inputs::new("unknown", 0));
+            let unknown = || Inputs { kind: "unknown".to_string(), version: 0, fields: Vec::new() };
+            let inputs = Inputs::decode(&record.inputs).unwrap_or_else(unknown);
             let kind = *numbers.entry(inputs.kind).or_insert_with_key(|kind| {
                 kinds.push(kind.clone());
                 kinds.len() - 1

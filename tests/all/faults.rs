@@ -195,19 +195,22 @@ fn a_disk_that_fills_at_random_moments_stops_the_build_and_loses_nothing() {
         println!("skipped: a small file system cannot be mounted here");
         return;
     };
-    for folder in ["cache", "out", "results"] {
-        std::os::unix::fs::symlink(place.path("disk"), place.path(folder)).unwrap();
+    let folders = ["cache", "out", "results"];
+    for folder in folders {
+        fs::create_dir(disk.0.join(folder)).unwrap();
+        std::os::unix::fs::symlink(disk.0.join(folder), place.path(folder)).unwrap();
     }
     let mut dice = Dice::new();
     let mut full = 0;
     for _ in 0..times(6) {
         // Room for a part of what is missing.
-        disk.resize(disk.used_kib() + 8 + dice.below(1200));
+        disk.resize(disk.used_kib() + 8 + dice.below(60_000));
         let done = place.run(&["build", "recipes/tiny.toml"]);
-        assert_whole_or_absent(&place.path("disk/tiny"));
+        assert_whole_or_absent(&place.path("out/tiny"));
         if done.status == 0 {
-            for entry in fs::read_dir(&disk.0).unwrap().flatten() {
-                let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
+            for folder in folders {
+                fs::remove_dir_all(disk.0.join(folder)).unwrap();
+                fs::create_dir(disk.0.join(folder)).unwrap();
             }
             continue;
         }
@@ -216,9 +219,9 @@ fn a_disk_that_fills_at_random_moments_stops_the_build_and_loses_nothing() {
         assert!(done.stderr.contains("No space left on device"), "{}", done.stderr);
     }
     assert!(full > 0, "the disk was never full");
-    disk.resize(64 * 1024);
+    disk.resize(1 << 20);
     place.build();
-    assert_eq!(place.files("disk/tiny"), whole.tree);
+    assert_same(&place, &whole);
 }
 
 /// Runs birdaug as somebody whom permissions bind; root may read and write everything.
@@ -315,6 +318,11 @@ fn cache_files(place: &Place) -> BTreeMap<String, Vec<PathBuf>> {
 fn a_flipped_bit_or_a_cut_in_any_kind_of_cache_file_is_mended_to_the_same_bytes() {
     let whole = undisturbed(RECIPE);
     let place = Place::new();
+    // Photos of long ago: the index does not remember what was only just written.
+    let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    for entry in walkdir::WalkDir::new(place.path("birds")).into_iter().flatten() {
+        fs::File::open(entry.path()).unwrap().set_modified(long_ago).unwrap();
+    }
     place.build();
     let mut dice = Dice::new();
     let kinds: Vec<String> = cache_files(&place).into_keys().collect();
@@ -327,6 +335,9 @@ fn a_flipped_bit_or_a_cut_in_any_kind_of_cache_file_is_mended_to_the_same_bytes(
             let Some(files) = files.get(kind) else { continue };
             let victim = &files[dice.below(files.len() as u64) as usize];
             let bytes = fs::read(victim).unwrap();
+            if bytes.is_empty() {
+                continue;
+            }
             let mode = fs::metadata(victim).unwrap().permissions().mode();
             let mut damaged = bytes.clone();
             match round % 2 {

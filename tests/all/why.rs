@@ -198,13 +198,14 @@ fn a_file_of_the_tree_tells_its_model_source_scores_and_siblings() {
     place.run(&["why", "recipes/tiny.toml", "nowhere.jpg"]).exits(2);
 }
 
-/// Every source file below a folder.
+/// Every source file below a folder, without its tests.
 fn sources(folder: &std::path::Path, out: &mut Vec<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             sources(&path, out);
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
+        } else if path.extension().is_some_and(|ending| ending == "rs") && !path.to_string_lossy().ends_with("tests.rs")
+        {
             out.push(fs::read_to_string(&path).unwrap().split("#[cfg(test)]").next().unwrap().to_string());
         }
     }

@@ -97,9 +97,14 @@ pub fn emit(
     let inputs =
         Inputs::new("emit", 1).digest("tree", tree.digest()).text("emit.link", session.recipe.emit.link.name());
     session.tree_digest = Some(tree.digest());
-    // Another tree than the last build's has to be written, whatever is there; the same one may be there still.
-    let is_the_last = session.last_key("emit") == Some(inputs.key());
-    let reason = match is_the_last {
+    // Another tree than the last build's has to be written, whatever is there; the same one may be there still, and one
+    // that was written before may be where this cache has not written yet.
+    let last = session.last_key("emit");
+    let may_be_there = match last {
+        Some(last) => last == inputs.key(),
+        None => session.store.has_hit(&inputs.key().0),
+    };
+    let reason = match may_be_there {
         true => difference(session, &tree)?,
         false if session.recipe.emit.out.exists() => Some(session.explain("emit", &inputs)),
         false => Some(is_not_there(session)),
@@ -112,7 +117,7 @@ pub fn emit(
         return Ok(());
     }
     stop::check()?;
-    write(session, &tree, is_the_last, task)?;
+    write(session, &tree, may_be_there, task)?;
     session.ledger.made(Step::Emit, 1);
     session.note("emit", &inputs)
 }
