@@ -125,6 +125,24 @@ fn what_was_used_lately_stays_without_a_lock() {
 }
 
 #[test]
+fn what_the_recipe_beside_a_lock_needed_last_stays_however_old() {
+    let scene = scene();
+    let name = crate::run::session::use_name(std::path::Path::new("recipes/tiny.toml"));
+    scene.store.note_uses(&name, vec![scene.fit, scene.candidates[1]]).unwrap();
+    touch(&scene.store.dir().join("uses").join(&name), day(1));
+    let beside = |path: &str| vec![Named { path: path.into(), ..Named::default() }];
+    let gone = |path: &str| -> BTreeSet<String> {
+        scene.waste(&beside(path), 0, None).going.into_iter().map(|going| going.name).collect()
+    };
+    let second = [scene.candidates[1], scene.scores[1], scene.files[1]].map(short);
+    let with = gone("recipes/tiny.lock");
+    assert!(second.iter().all(|name| !with.contains(name)), "{with:?}");
+    assert!(with.contains(&short(scene.candidates[0])));
+    let without = gone("recipes/other.lock");
+    assert!(second.iter().all(|name| without.contains(name)), "{without:?}");
+}
+
+#[test]
 fn a_size_takes_the_least_recently_used_and_never_what_is_reached() {
     let scene = scene();
     let all = scene.waste(&scene.lock(), 1000, Some(0));

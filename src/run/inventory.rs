@@ -1,7 +1,7 @@
-//! What the cache holds, and what of it is reached from the locks: a lock's keys are roots, and whatever was computed
-//! from outputs of reached records alone (an image's scores, its encoded file, a classifier's predictions) is reached
-//! too. Candidates are reached by their own key alone: a generator's output is also what every abandoned candidate was
-//! made from.
+//! What the cache holds, and what of it is reached from the locks: a lock's keys are roots, those that the last build of
+//! the recipe beside it needed are too, and whatever was computed from outputs of reached records alone (an image's
+//! scores, its encoded file, a classifier's predictions) is reached with them. Candidates are reached by their own key
+//! alone: a generator's output is also what every abandoned candidate was made from.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,6 +14,7 @@ use crate::plan::{Inputs, Value};
 use crate::store::{BlobFile, Digest, Store, Uses};
 
 use super::locks::Named;
+use super::session::use_name;
 
 /// Kind of a blob that no record names.
 pub const LONE_BLOB: &str = "blob without a record";
@@ -137,6 +138,10 @@ impl Inventory {
     fn reach(&mut self, roots: &[Named]) {
         let candidate = self.kinds.iter().position(|kind| kind == "candidate");
         let mut keys: Vec<[u8; 32]> = roots.iter().flat_map(|lock| lock.keys.iter().copied()).collect();
+        // The recipe beside a lock needs more than its lock names: what its last build looked up.
+        let recipes: Vec<String> = roots.iter().map(|lock| use_name(&lock.path.with_extension("toml"))).collect();
+        let needed = self.uses.iter().filter(|uses| recipes.contains(&uses.name));
+        keys.extend(needed.flat_map(|uses| uses.keys.iter().copied()));
         keys.par_sort_unstable();
         let mut made = vec![false; self.blobs.len()];
         for entry in self.entries.iter().filter(|entry| entry.is_record()) {

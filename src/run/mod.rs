@@ -128,7 +128,7 @@ fn walk(recipe: &Recipe, store: &Store, progress: &Progress, mode: Mode, options
     let look = match finished::ask(recipe, store, options)? {
         finished::Asked::Nothing(walked) => {
             if mode == Mode::Build {
-                store.touch_uses(&session::use_name(store, recipe))?;
+                store.touch_uses(&session::use_name(&recipe.path))?;
             }
             return Ok(walked);
         }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -287,7 +287,7 @@ impl<'a> Session<'a> {
     /// Notes, for `cache gc`, which keys the recipe needs.
     pub fn note_uses(&self) -> Result<()> {
         let slots = self.now.values().filter_map(|hex| Key::from_hex(hex)).map(|key| key.0);
-        self.store.note_uses(&use_name(self.store, self.recipe), self.used.iter().copied().chain(slots).collect())
+        self.store.note_uses(&use_name(&self.recipe.path), self.used.iter().copied().chain(slots).collect())
     }
 
     /// Every named piece of work of this walk with its key, by name.
@@ -321,16 +321,16 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The name under which a recipe's keys are noted as needed.
-pub fn use_name(store: &Store, recipe: &Recipe) -> String {
-    last_path(store, recipe).file_name().unwrap_or_default().to_string_lossy().into_owned()
+/// The name under which the keys of the recipe at `path` are noted as needed.
+pub fn use_name(path: &Path) -> String {
+    // Recipes of one name in two folders share a cache without sharing their history.
+    let place = blake3::hash(path.to_string_lossy().as_bytes()).to_hex();
+    format!("{}-{}", path.file_stem().unwrap_or_default().to_string_lossy(), &place[..8])
 }
 
 /// Where the keys of the last build are remembered.
 pub fn last_path(store: &Store, recipe: &Recipe) -> PathBuf {
-    // Recipes of one name in two folders share a cache without sharing their history.
-    let place = blake3::hash(recipe.path.to_string_lossy().as_bytes()).to_hex();
-    store.dir().join("last").join(format!("{}-{}", recipe.name, &place[..8]))
+    store.dir().join("last").join(use_name(&recipe.path))
 }
 
 fn photos_path(store: &Store, recipe: &Recipe) -> PathBuf {
@@ -351,7 +351,7 @@ fn last_photos(store: &Store, recipe: &Recipe) -> HashMap<String, String> {
     text.lines().filter_map(|line| line.split_once(' ')).map(|(hex, path)| (hex.into(), path.into())).collect()
 }
 
-fn read_last(path: &std::path::Path) -> Result<BTreeMap<String, String>> {
+fn read_last(path: &Path) -> Result<BTreeMap<String, String>> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
