@@ -150,6 +150,34 @@ fn two_racing_builds_of_overlapping_recipes_killed_at_random_end_in_the_same_byt
     place.run(&["cache", "check"]).exits(0);
 }
 
+#[test]
+fn a_gc_killed_at_random_moments_leaves_a_whole_cache_and_tree() {
+    let whole = undisturbed(RECIPE);
+    let place = Place::new();
+    place.build();
+    let mut dice = Dice::new();
+    for round in 0..times(3) {
+        // Something to throw away: another recipe's candidates, scores and classifiers.
+        let other =
+            RECIPE.replace("guidance = 1.5", &format!("guidance = 1.{round}1")).replace("out/tiny", "out/other");
+        place.write("recipes/other.toml", other.as_bytes());
+        place.run(&["build", "recipes/other.toml"]).exits(0);
+        fs::remove_file(place.path("recipes/other.lock")).unwrap();
+        let child = start(&place, &["cache", "gc", "--keep-days", "0"]);
+        std::thread::sleep(Duration::from_millis(dice.below(400)));
+        kill(child);
+        assert_whole_or_absent(&place.path("out/tiny"));
+        place.run(&["cache", "check"]).exits(0);
+        if dice.below(2) == 0 {
+            remove(&place.path("out/tiny"));
+        }
+        place.build();
+        assert_same(&place, &whole);
+    }
+    place.run(&["cache", "gc", "--keep-days", "0"]).exits(0);
+    assert!(place.build().stdout.starts_with("nothing to do"));
+}
+
 /// A small file system in memory; unmounted when dropped.
 struct SmallDisk(PathBuf);
 
