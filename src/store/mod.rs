@@ -13,6 +13,8 @@
 //!   gc.lock             held by builds, so that nothing is thrown away under them
 //!   names-*             what each blob folder held at which time, so that a fingerprint is cheap
 //!   stat-*              which digest a file had at which size, time and inode
+//!   last/NAME*          keys, photos and digests of a recipe's last build, for `why` and for builds with nothing to do
+//!   trees/PLACE         the emitted tree that was swapped out last, to become the next one
 //! ```
 
 mod blobs;
