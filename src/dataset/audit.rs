@@ -13,11 +13,11 @@ use super::decode;
 use super::digest::Digest;
 use super::hashing::{self, Hashed};
 use super::listing::{self, Listing};
-use super::names::{exclude_text, nearly_same, quoted, rename_text};
+use super::names::{exclude_text, nearly_same, rename_text};
 use super::scan::{self, ScanOptions, Split, missing_from_train};
 use super::stat_index::StatIndex;
 use crate::error::{Error, Result};
-use crate::text;
+use crate::text::{self, quoted};
 
 /// A species with fewer images in train than this is a finding.
 pub const TINY: usize = 10;

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::names::{self, quoted};
+use super::names;
 use super::scan::{ScanOptions, Split};
 use super::stat_index::Stat;
 use crate::error::{Error, IoContext, Result};
-use crate::text;
+use crate::text::{self, quoted};
 
 /// Endings (lower case) of the files that are taken for images; the bytes decide which kind.
 const ENDINGS: [&str; 11] = ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "dib"];

@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::text::quoted;
+
 /// The order in which people count: `2.jpg` before `10.jpg`; equal numbers by their bytes (`2` before `02`).
 pub(super) fn natural(a: &str, b: &str) -> Ordering {
     let (mut x, mut y) = (a.as_bytes(), b.as_bytes());
@@ -58,19 +60,6 @@ pub(super) fn twin<'a>(name: &str, candidates: impl Iterator<Item = &'a str> + C
     let words = plain(name);
     let others = candidates.filter(|&c| c != name);
     others.clone().find(|c| plain(c) == words).or_else(|| others.clone().find(|c| nearly_same(name, c)))
-}
-
-/// A TOML basic string.
-pub(super) fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out + "\""
 }
 
 /// `exclude = ["A", "B"]`.

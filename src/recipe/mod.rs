@@ -88,6 +88,11 @@ fn name_of(path: &Path) -> String {
 }
 
 impl Recipe {
+    /// What the recipe says without how and where it says it: equal for recipes that differ in comments or order.
+    pub fn meaning(&self) -> Recipe {
+        Recipe { lines: Default::default(), text: String::new(), ..self.clone() }
+    }
+
     /// The line, counted from 1, where the recipe says the key with these parts; `None` if it leaves it to the
     /// default.
     pub fn line(&self, parts: &[&str]) -> Option<usize> {

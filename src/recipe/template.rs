@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use crate::text::quoted;
+
 /// What is known of a dataset and of the machine before its recipe is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateFacts {
@@ -189,19 +191,4 @@ fn renames(renames: &[(String, String)]) -> String {
     }
     let pairs: Vec<String> = renames.iter().map(|(from, to)| format!("{} = {}", quoted(from), quoted(to))).collect();
     format!("rename = {{ {} }}\n", pairs.join(", "))
-}
-
-/// `text` as a basic string of TOML.
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => out.push_str(&format!("\\u{:04X}", c as u32)),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }

@@ -122,10 +122,7 @@ fn read(path: &Path) -> Option<Finished> {
 
 /// What the recipe says, not how it says it.
 fn recipe_digest(recipe: &Recipe) -> String {
-    let mut recipe = recipe.clone();
-    recipe.lines.clear();
-    recipe.text.clear();
-    hex(*blake3::hash(format!("{recipe:?}").as_bytes()).as_bytes())
+    hex(*blake3::hash(format!("{:?}", recipe.meaning()).as_bytes()).as_bytes())
 }
 
 /// The other files that a build reads or leaves: names, start weights, the lock.

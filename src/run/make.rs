@@ -166,6 +166,11 @@ fn make(session: &mut Session<'_>, survey: &Survey, model: &Model, all: &[Wanted
     Ok(())
 }
 
+/// An image of the cache turned out damaged after it was found whole.
+pub fn damaged_in_use() -> Error {
+    Error::input_help("a cached image was damaged while it was in use", "run the build again: it is made again")
+}
+
 /// The pixels of a candidate; `None` if its blob turned out damaged, and is now forgotten.
 pub fn pixels(store: &Store, record: &Record) -> Result<Option<RgbImage>> {
     let Some(digest) = record.blob("image") else { return Ok(None) };

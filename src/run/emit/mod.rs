@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::dataset::encoding;
 use crate::dataset::stat_index::StatIndex;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::inputs::{self, Digest, PhotoList};
 use crate::plan::{Inputs, Step};
 use crate::store::Store;
@@ -50,7 +50,7 @@ pub fn encode(session: &mut Session<'_>, survey: &Survey, selection: &Selection)
                 .iter()
                 .map(|&i| {
                     let record = session.store.record(&kept[i].key.0).unwrap_or_default();
-                    let image = make::pixels(session.store, &record)?.ok_or_else(lost)?;
+                    let image = make::pixels(session.store, &record)?.ok_or_else(make::damaged_in_use)?;
                     let file = session.store.put(&encoding::encode(&survey.encoding, &image)?)?;
                     Ok(session.blank(&inputs[i]).output("file", file))
                 })
@@ -61,15 +61,15 @@ pub fn encode(session: &mut Session<'_>, survey: &Survey, selection: &Selection)
     kept.iter()
         .zip(&inputs)
         .map(|(candidate, inputs)| {
-            let file = session.store.hit(&inputs.key().0).and_then(|record| record.blob("file")).ok_or_else(lost)?;
+            let file = session
+                .store
+                .hit(&inputs.key().0)
+                .and_then(|record| record.blob("file"))
+                .ok_or_else(make::damaged_in_use)?;
             Ok(Synthetic { species: candidate.species, file })
         })
         .collect::<Result<Vec<_>>>()
         .map(Some)
-}
-
-fn lost() -> Error {
-    Error::input_help("a cached image was damaged while it was in use", "run the build again: it is made again")
 }
 
 /// What the augmented arm trains on: real photos first, then the kept images.

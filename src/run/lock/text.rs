@@ -12,6 +12,7 @@ use super::{Fitted, Image, Lock, Machine};
 use crate::error::{Error, Result};
 use crate::plan::Key;
 use crate::plan::inputs::Digest;
+use crate::text::quoted;
 
 /// Version of the spelling; another one is refused, never guessed at.
 const FORMAT: &str = "2";
@@ -217,23 +218,6 @@ impl Reader<'_> {
 
 fn hex(digest: &Digest) -> String {
     Key(*digest).hex()
-}
-
-/// A basic string of TOML.
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => {
-                let _ = write!(out, "\\u{:04X}", c as u32);
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 #[cfg(test)]

@@ -98,11 +98,7 @@ fn compare_inputs(session: &Session<'_>, found: &Found<'_>) -> Inputs {
 
 /// What else the report shows of the recipe.
 fn text_of(recipe: &Recipe, notes: &[String]) -> String {
-    let mut recipe = recipe.clone();
-    // Where the recipe says what it says changes nothing that is shown.
-    recipe.lines.clear();
-    recipe.text.clear();
-    let hash = blake3::hash(format!("{recipe:?} {notes:?}").as_bytes());
+    let hash = blake3::hash(format!("{:?} {notes:?}", recipe.meaning()).as_bytes());
     hash.to_hex().to_string()
 }
 

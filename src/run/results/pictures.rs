@@ -96,9 +96,7 @@ fn scores(survey: &Survey, candidate: &Candidate) -> report::Scores {
 
 fn candidate_picture(session: &Session<'_>, candidate: &Candidate) -> Result<report::Picture> {
     let record = session.store.record(&candidate.key.0).unwrap_or_default();
-    let image = make::pixels(session.store, &record)?.ok_or_else(|| {
-        Error::input_help("a cached image was damaged while it was in use", "run the build again: it is made again")
-    })?;
+    let image = make::pixels(session.store, &record)?.ok_or_else(make::damaged_in_use)?;
     thumbnail(&image)
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::{Tree, folder_digest};
+use super::{Tree, folder_digest, tree_digest};
 use crate::dataset::hashing::{Listed, digests};
 use crate::dataset::stat_index::{Stat, StatIndex};
 use crate::error::Result;
@@ -49,12 +49,8 @@ impl Present {
         if !self.broken.is_empty() {
             return None;
         }
-        let mut hasher = blake3::Hasher::new();
-        for (folder, files) in self.folders.iter().filter(|(_, files)| !files.is_empty()) {
-            hasher.update(&(folder.len() as u64).to_le_bytes()).update(folder.as_bytes());
-            hasher.update(&digest_of(files));
-        }
-        Some(*hasher.finalize().as_bytes())
+        let filled = self.folders.iter().filter(|(_, files)| !files.is_empty());
+        Some(tree_digest(filled.map(|(folder, files)| (folder.as_str(), digest_of(files)))))
     }
 
     /// The first way in which these files, found at `out`, differ from the tree's; `None` if they do not.

@@ -52,11 +52,7 @@ pub struct Tree {
 impl Tree {
     /// Identifies paths and bytes.
     pub fn digest(&self) -> Digest {
-        let mut hasher = blake3::Hasher::new();
-        for (folder, digest) in self.folder_digests() {
-            hasher.update(&(folder.len() as u64).to_le_bytes()).update(folder.as_bytes()).update(digest);
-        }
-        *hasher.finalize().as_bytes()
+        tree_digest(self.folder_digests().iter().map(|(folder, digest)| (folder.as_str(), *digest)))
     }
 
     /// Each folder with the digest of its files.
@@ -92,6 +88,15 @@ impl Tree {
 /// A path's folder and name.
 fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
+}
+
+/// Identifies a tree by its folders, given in the order of their paths.
+fn tree_digest<'a>(folders: impl Iterator<Item = (&'a str, Digest)>) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    for (folder, digest) in folders {
+        hasher.update(&(folder.len() as u64).to_le_bytes()).update(folder.as_bytes()).update(&digest);
+    }
+    *hasher.finalize().as_bytes()
 }
 
 /// Identifies the files of one folder, given in the order of their names.

@@ -16,6 +16,7 @@ use super::{Content, File, MARK, Tree};
 use crate::error::{Error, IoContext, Result};
 use crate::plan::inputs::Digest;
 use crate::recipe::Link;
+use crate::run::make::damaged_in_use;
 
 /// How and where a tree is written.
 pub struct Writer<'a> {
@@ -160,10 +161,7 @@ impl Writer<'_> {
                 Content::Photo(from) => linkers.photos.place(from, &to)?,
                 Content::Blob(from) => {
                     if check && !(self.whole)(&file.digest)? {
-                        return Err(Error::input_help(
-                            "a cached image was damaged while it was in use",
-                            "run the build again: it is made again",
-                        ));
+                        return Err(damaged_in_use());
                     }
                     linkers.blobs.place(from, &to)?;
                 }
