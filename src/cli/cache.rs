@@ -50,7 +50,7 @@ fn days_ago(last: SystemTime, now: SystemTime) -> String {
 }
 
 fn check(store: &Store, as_json: bool) -> Result<()> {
-    let checked = store.check(&|| {})?;
+    let checked = store.check()?;
     let damaged = checked.damage.len();
     if as_json {
         terminal::json(&json!({

@@ -186,11 +186,16 @@ fn sniff_bytes(bytes: &[u8]) -> Result<Encoding, String> {
 /// cannot be read or are no images are passed over; fails if none is left.
 pub fn commonest<P: AsRef<Path> + Sync>(paths: &[P]) -> Result<Encoding> {
     let all: Vec<Encoding> = paths.par_iter().filter_map(|path| sniff_file(path.as_ref()).ok()).collect();
+    commonest_of(all.iter().map(|encoding| (encoding, 1)))
+}
+
+/// As [`commonest`], of encodings with how many files have each.
+pub fn commonest_of<'e>(counts: impl Iterator<Item = (&'e Encoding, usize)>) -> Result<Encoding> {
     let mut formats = BTreeMap::new();
     let mut sizes = BTreeMap::new();
-    for encoding in &all {
-        *formats.entry(&encoding.format).or_insert(0) += 1;
-        *sizes.entry((encoding.width, encoding.height)).or_insert(0) += 1;
+    for (encoding, n) in counts {
+        *formats.entry(&encoding.format).or_insert(0) += n;
+        *sizes.entry((encoding.width, encoding.height)).or_insert(0) += n;
     }
     match (most(&formats), most(&sizes)) {
         (Some(&format), Some(&(width, height))) => Ok(Encoding { format: format.clone(), width, height }),

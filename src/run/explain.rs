@@ -1,7 +1,7 @@
 //! Why a piece of work is due, as data and as a sentence: the field of its key that differs with both values, and the
 //! line of the recipe or the photo behind it. Makes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
@@ -144,17 +144,31 @@ pub fn edit(recipe: &Recipe, change: &Difference) -> Cause {
     Cause { old: unquoted(&change.old), new: unquoted(&change.new), ..cause(recipe, change) }
 }
 
-/// Finds the path of a photo by the hexadecimal digits of its digest.
-pub type Paths<'p> = &'p dyn Fn(&str) -> Option<String>;
+/// Finds the paths of photos by the hexadecimal digits of their digests, in their order.
+pub type Paths<'p> = &'p dyn Fn(&[&str]) -> Vec<Option<String>>;
+
+/// Paths out of pairs of digest and path, walked through once.
+pub fn find<'p, P: AsRef<str>>(wanted: &[&str], pairs: impl Iterator<Item = (P, &'p str)>) -> Vec<Option<String>> {
+    let mut found: HashMap<&str, Option<&str>> = wanted.iter().map(|&hex| (hex, None)).collect();
+    if !found.is_empty() {
+        for (hex, path) in pairs {
+            if let Some(place) = found.get_mut(hex.as_ref()) {
+                place.get_or_insert(path);
+            }
+        }
+    }
+    wanted.iter().map(|hex| found[hex].map(str::to_string)).collect()
+}
 
 /// What changed between two lists of `digest species` lines.
 pub fn photos(old: &str, new: &str, old_paths: Paths<'_>, new_paths: Paths<'_>) -> Vec<PhotoChange> {
+    let (old, new) = where_they_differ(old, new);
     let (before, after) = (count(old), count(new));
     let gained = beyond(&after, &before);
     let lost = beyond(&before, &after);
     let resolve = |lines: Vec<&str>, paths: Paths<'_>| -> Vec<(String, Option<String>)> {
-        let split = |line: &str| line.split_once(' ').map_or((String::new(), None), |(hex, s)| (s.into(), paths(hex)));
-        lines.into_iter().map(split).collect()
+        let (digests, species): (Vec<&str>, Vec<&str>) = lines.iter().filter_map(|line| line.split_once(' ')).unzip();
+        species.into_iter().map(String::from).zip(paths(&digests)).collect()
     };
     let mut added = resolve(gained, new_paths);
     let mut out = Vec::new();
@@ -214,6 +228,18 @@ pub fn named<S: AsRef<str>>(names: &[S]) -> String {
     format!("{}{}", list.join(", "), if names.len() > NAMED { ", ..." } else { "" })
 }
 
+/// What is left of two lists without the lines that both begin and both end with.
+fn where_they_differ<'l>(old: &'l str, new: &'l str) -> (&'l str, &'l str) {
+    let same = old.bytes().zip(new.bytes()).take_while(|(a, b)| a == b).count();
+    let start = old.as_bytes()[..same].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    let (old, new) = (&old[start..], &new[start..]);
+    let same = old.bytes().rev().zip(new.bytes().rev()).take_while(|(a, b)| a == b).count();
+    // The line that the equal end begins in may differ before it.
+    let end = &old.as_bytes()[old.len() - same..];
+    let end = end.iter().position(|&byte| byte == b'\n').map_or(0, |at| same - at - 1);
+    (&old[..old.len() - end], &new[..new.len() - end])
+}
+
 fn count(list: &str) -> BTreeMap<&str, usize> {
     let mut counts = BTreeMap::new();
     for line in list.lines() {
@@ -233,8 +259,8 @@ fn beyond<'l>(list: &BTreeMap<&'l str, usize>, other: &BTreeMap<&str, usize>) ->
 mod tests {
     use super::*;
 
-    fn unknown(_: &str) -> Option<String> {
-        None
+    fn unknown(hexes: &[&str]) -> Vec<Option<String>> {
+        vec![None; hexes.len()]
     }
 
     fn said(old: &str, new: &str) -> String {
@@ -244,7 +270,8 @@ mod tests {
     #[test]
     fn a_changed_photo_is_one_change_and_named_where_its_path_is_known() {
         assert_eq!(said("aa JAY\nbb OWL\n", "aa JAY\ncc OWL\n"), "1 photo changed (OWL)");
-        let path = |hex: &str| Some(if hex == "aa" { "train/JAY/1.jpg" } else { "train/OWL/2.jpg" }.to_string());
+        let paths = [("aa", "train/JAY/1.jpg"), ("bb", "train/OWL/2.jpg"), ("cc", "train/OWL/2.jpg")];
+        let path = |hexes: &[&str]| find(hexes, paths.into_iter());
         let found = photos("aa JAY\nbb OWL\n", "aa JAY\ncc OWL\n", &path, &path);
         assert_eq!(sentence(&found), "1 photo changed (train/OWL/2.jpg)");
         let found = photos("aa JAY\nbb OWL\n", "aa JAY\ncc OWL\n", &unknown, &path);
@@ -256,9 +283,18 @@ mod tests {
         assert_eq!(said("aa JAY\n", "aa JAY\nbb OWL\ncc OWL\n"), "2 photos added (OWL)");
         assert_eq!(said("aa JAY\nbb OWL\n", "cc TIT\n"), "1 photo added (TIT), 2 photos removed (JAY, OWL)");
         assert_eq!(said("aa JAY\nbb OWL\n", "bb OWL\naa JAY\n"), "in another order");
-        let path = |hex: &str| Some(format!("train/OWL/{hex}.jpg"));
+        let path = |hexes: &[&str]| hexes.iter().map(|hex| Some(format!("train/OWL/{hex}.jpg"))).collect();
         let moved = photos("aa OWL\n", "bb OWL\n", &path, &path);
         assert_eq!(sentence(&moved), "1 photo added (train/OWL/bb.jpg), 1 photo removed (train/OWL/aa.jpg)");
+    }
+
+    #[test]
+    fn only_lines_that_differ_are_looked_at() {
+        assert_eq!(where_they_differ("a 1\nb 2\nc 3\n", "a 1\nx 2\nc 3\n"), ("b 2\n", "x 2\n"));
+        assert_eq!(where_they_differ("a 1\n", "a 1\na 1\n"), ("", "a 1\n"));
+        assert_eq!(where_they_differ("b 1\na 1\n", "a 1\n"), ("b 1\na 1\n", "a 1\n"));
+        assert_eq!(where_they_differ("a 1\n", ""), ("a 1\n", ""));
+        assert_eq!(where_they_differ("a 1\n", "a 1\n"), ("", ""));
     }
 
     fn recipe() -> Recipe {

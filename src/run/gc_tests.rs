@@ -109,7 +109,7 @@ fn what_a_lock_reaches_stays_and_the_rest_goes_oldest_first() {
     assert_eq!(scene.store.blobs().unwrap().len(), 4);
     let again = scene.waste(&scene.lock(), 0, None);
     assert_eq!((again.going.len(), again.before), (0, waste.after));
-    assert!(scene.store.check(&|| {}).unwrap().damage.is_empty());
+    assert!(scene.store.check().unwrap().damage.is_empty());
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn an_interruption_leaves_a_whole_cache_and_the_next_one_finishes() {
     // Killed after the records went, before the first blob did.
     let records = [scene.candidates[1], scene.scores[1], scene.files[1]].into_iter().collect();
     scene.store.discard(&records, &[]).unwrap();
-    let checked = scene.store.check(&|| {}).unwrap();
+    let checked = scene.store.check().unwrap();
     assert_eq!((checked.damage.len(), checked.incomplete, checked.records), (0, 0, 4));
     let rest = scene.waste(&scene.lock(), 0, None);
     assert!(rest.going.iter().all(|going| going.kind == LONE_BLOB));

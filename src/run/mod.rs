@@ -2,6 +2,7 @@
 //! steps; a plan makes nothing.
 
 mod arms;
+mod audit;
 mod choose;
 mod doctor;
 mod emit;

@@ -1,10 +1,10 @@
 //! One walk through the steps, planning or building. Both take the same way through the same keys, so that a plan is
 //! what a build does: where a build makes what is missing, a plan notes that it is due.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::dataset::Dataset;
@@ -59,8 +59,6 @@ pub struct Session<'a> {
     now: BTreeMap<String, String>,
     /// Lists of photos that keys of this walk name by digest; a build also keeps them as blobs.
     lists: BTreeMap<Digest, Vec<u8>>,
-    /// Paths of the last build's photos, read when a change is to be named.
-    last_photos: OnceLock<HashMap<String, String>>,
 }
 
 impl<'a> Session<'a> {
@@ -92,7 +90,6 @@ impl<'a> Session<'a> {
             last,
             now: BTreeMap::new(),
             lists: BTreeMap::new(),
-            last_photos: OnceLock::new(),
         })
     }
 
@@ -228,13 +225,12 @@ impl<'a> Session<'a> {
 
     fn photo_changes(&self, old: &Digest, new: &Digest) -> Option<Vec<PhotoChange>> {
         let (old, new) = (self.list(old)?, self.list(new)?);
-        let before = self.last_photos.get_or_init(|| last_photos(self.store, self.recipe));
-        let mut now: HashMap<Digest, &str> = HashMap::new();
-        for photo in self.dataset.iter().flat_map(|dataset| &dataset.photos) {
-            now.entry(photo.digest).or_insert(&photo.path);
-        }
-        let now = |hex: &str| now.get(&Key::from_hex(hex)?.0).map(|path| path.to_string());
-        Some(explain::photos(&old, &new, &|hex| before.get(hex).cloned(), &now))
+        let last = std::fs::read_to_string(photos_path(self.store, self.recipe)).unwrap_or_default();
+        let before = |hexes: &[&str]| explain::find(hexes, last.lines().filter_map(|line| line.split_once(' ')));
+        let photos = || self.dataset.iter().flat_map(|dataset| &dataset.photos);
+        let now =
+            |hexes: &[&str]| explain::find(hexes, photos().map(|photo| (Key(photo.digest).hex(), photo.path.as_str())));
+        Some(explain::photos(&old, &new, &before, &now))
     }
 
     /// A list of photos by its digest, as `digest species` lines.
@@ -343,12 +339,6 @@ fn photos_path(store: &Store, recipe: &Recipe) -> PathBuf {
 fn starts_with(path: &std::path::Path, head: &str) -> bool {
     let mut found = vec![0; head.len()];
     std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut found)).is_ok() && found == head.as_bytes()
-}
-
-/// Paths of the last build's photos by digest, in hexadecimal; nothing where they are not known.
-fn last_photos(store: &Store, recipe: &Recipe) -> HashMap<String, String> {
-    let text = std::fs::read_to_string(photos_path(store, recipe)).unwrap_or_default();
-    text.lines().filter_map(|line| line.split_once(' ')).map(|(hex, path)| (hex.into(), path.into())).collect()
 }
 
 fn read_last(path: &Path) -> Result<BTreeMap<String, String>> {

@@ -5,25 +5,21 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use image::RgbImage;
-use serde::{Deserialize, Serialize};
 
 use crate::dataset::cut::{self, Cut, CutKind, CutOptions, TestPhotos};
-use crate::dataset::encoding::{self, Encoding, Format, Jpeg};
+use crate::dataset::encoding::Encoding;
 use crate::dataset::stat_index::StatIndex;
-use crate::dataset::{self, Dataset, ScanOptions, Split, SplitFolders, decode};
+use crate::dataset::{self, Dataset, ScanOptions, SplitFolders, decode};
 use crate::error::{Error, Result};
 use crate::plan::inputs::{Digest, PhotoList};
-use crate::plan::{Inputs, Key, Step, balance, candidate};
-use crate::recipe::{Encode, ImageFormat, Mode as GeneratorMode, Recipe, SplitKind, TestImages};
+use crate::plan::{Key, balance, candidate};
+use crate::recipe::{Mode as GeneratorMode, Recipe, SplitKind, TestImages};
 use crate::store::Store;
 use crate::text;
 
-use super::Options;
 use super::ledger::SpeciesDue;
 use super::session::Session;
-
-/// Problems of input files listed in one message at most.
-const LISTED: usize = 20;
+use super::{Options, audit};
 
 /// The dataset under a recipe's eyes.
 pub struct Survey {
@@ -146,7 +142,7 @@ impl Survey {
 pub fn survey(session: &mut Session<'_>) -> Result<Survey> {
     let dataset = Arc::new(scan(session)?);
     session.dataset = Some(Arc::clone(&dataset));
-    let encoding = audit_step(session, &dataset)?;
+    let encoding = audit::encoding(session, &dataset)?;
     let cut = split_step(session, &dataset)?;
     let mut real = vec![0; dataset.species.len()];
     for &photo in &cut.train {
@@ -241,77 +237,6 @@ pub fn scan(session: &mut Session<'_>) -> Result<Dataset> {
     };
     session.photos_digest = Some(look.digest());
     Ok(look.dataset(&asked))
-}
-
-/// What the audit of a set of photos found, kept so that only new photos are looked at again.
-#[derive(Serialize, Deserialize)]
-struct Audited {
-    encoding: Encoding,
-}
-
-fn audit_step(session: &mut Session<'_>, dataset: &Dataset) -> Result<Encoding> {
-    let mut digests: Vec<Digest> = dataset.photos.iter().map(|photo| photo.digest).collect();
-    digests.sort_unstable();
-    digests.dedup();
-    let bytes = digests.concat();
-    let inputs = Inputs::new("audit", 1).digest("dataset", *blake3::hash(&bytes).as_bytes());
-    let known = session.last_record("audit").and_then(|record| record.blob("photos"));
-    let record = session.obtain_bytes(Step::Audit, "audit", &inputs, "audited", |session, record| {
-        let known = known.and_then(|digest| session.store.get(&digest).ok().flatten()).unwrap_or_default();
-        look_at(session, dataset, &known)?;
-        let audited = Audited { encoding: commonest(dataset)? };
-        let photos = session.store.put(&bytes)?;
-        let audited = serde_json::to_vec(&audited).map_err(|error| Error::input(error.to_string()))?;
-        let audited = session.store.put(&audited)?;
-        Ok(record.output("photos", photos).output("audited", audited))
-    })?;
-    if let Encode::As { format, quality, size } = session.recipe.emit.encode {
-        let format = match format {
-            ImageFormat::Jpg => Format::Jpeg(Jpeg::standard(quality)),
-            ImageFormat::Png => Format::Png { grey: false },
-        };
-        return Ok(Encoding { format, width: size as u32, height: size as u32 });
-    }
-    match record.and_then(|(_, bytes)| serde_json::from_slice::<Audited>(&bytes).ok()) {
-        Some(audited) => Ok(audited.encoding),
-        // Planning before the first audit: nothing that depends on it is in the cache either.
-        None => commonest(dataset),
-    }
-}
-
-fn commonest(dataset: &Dataset) -> Result<Encoding> {
-    let train: Vec<PathBuf> = (0..dataset.photos.len())
-        .filter(|&i| dataset.photos[i].split == Split::Train)
-        .map(|i| dataset.path(i))
-        .collect();
-    encoding::commonest(&train)
-}
-
-/// Decodes every photo that was not decoded before; all the bad ones are named at once.
-fn look_at(session: &Session<'_>, dataset: &Dataset, known: &[u8]) -> Result<()> {
-    let (known, _) = known.as_chunks::<32>();
-    let new: Vec<usize> =
-        (0..dataset.photos.len()).filter(|&i| known.binary_search(&dataset.photos[i].digest).is_err()).collect();
-    let mut task = session.progress.task("audit", new.len(), "photo");
-    let mut problems = Vec::new();
-    for chunk in new.chunks(512) {
-        super::stop::check()?;
-        let paths: Vec<PathBuf> = chunk.iter().map(|&i| dataset.path(i)).collect();
-        problems.extend(decode::check_all(&paths));
-        task.advance(chunk.len());
-    }
-    task.finish();
-    if problems.is_empty() {
-        return Ok(());
-    }
-    let mut lines: Vec<String> = problems.iter().take(LISTED).map(|(_, error)| format!("  {error}")).collect();
-    if problems.len() > LISTED {
-        lines.push(format!("  and {} more", problems.len() - LISTED));
-    }
-    Err(Error::input_help(
-        format!("{} cannot be used:\n{}", text::count(problems.len(), "photo"), lines.join("\n")),
-        "mend or remove them; `birdaug audit` lists every defect of the dataset",
-    ))
 }
 
 fn split_step(session: &mut Session<'_>, dataset: &Dataset) -> Result<Cut> {

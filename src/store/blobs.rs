@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,9 @@ pub type Digest = [u8; 32];
 
 /// Begins the names of files that are being written.
 pub(super) const UNDER_WAY: &str = ".new-";
+
+/// Bytes read by one call where the bytes themselves are not wanted.
+const PIECE: usize = 256 << 10;
 
 /// The folder of blobs.
 pub struct Blobs {
@@ -123,6 +126,20 @@ impl Blobs {
         }
         self.remove(digest)?;
         Ok(Found::Damaged(path))
+    }
+
+    /// Reads the blobs of one of the 256 folders: how many are whole, their bytes, and those that are not, to be looked
+    /// at by [`get`](Self::get).
+    pub fn read_folder(&self, head: u8) -> Result<(usize, u64, Vec<Digest>)> {
+        let (mut whole, mut bytes, mut left) = (0, 0, Vec::new());
+        let mut buffer = vec![0; PIECE];
+        for digest in self.digests(head)? {
+            match length_if_whole(&self.path(&digest), &digest, &mut buffer) {
+                Ok(Some(length)) => (whole, bytes) = (whole + 1, bytes + length),
+                _ => left.push(digest),
+            }
+        }
+        Ok((whole, bytes, left))
     }
 
     /// Removes a blob, if it is there; somebody else's is denied instead.
@@ -242,6 +259,23 @@ impl Blobs {
             set.remove(&prefix(digest));
         }
     }
+}
+
+/// The length of a file whose bytes have the digest. That of a small one is asked of the system by a single call: bytes
+/// that have their digest are all of them.
+fn length_if_whole(path: &Path, digest: &Digest, buffer: &mut [u8]) -> std::io::Result<Option<u64>> {
+    let mut file = File::open(path)?;
+    let mut read = file.read(buffer)?;
+    if read < buffer.len() && blake3::hash(&buffer[..read]).as_bytes() == digest {
+        return Ok(Some(read as u64));
+    }
+    let (mut hasher, mut length) = (blake3::Hasher::new(), 0);
+    while read > 0 {
+        hasher.update(&buffer[..read]);
+        length += read as u64;
+        read = file.read(buffer)?;
+    }
+    Ok((hasher.finalize().as_bytes() == digest).then_some(length))
 }
 
 /// A new file for what is to stand at `path`, in the same folder, which is made if it is missing.

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Mutex;
 
 use rayon::prelude::*;
 
 use super::Store;
+use super::blobs::Found;
 use crate::error::{IoContext, Result};
 
 /// What a check found.
@@ -24,22 +24,30 @@ pub struct Checked {
 }
 
 impl Store {
-    /// Compares every blob, record and unfinished state of our own cache with its digest. `watch` hears of each blob.
+    /// Compares every blob, record and unfinished state of our own cache with its digest.
     ///
     /// # Errors
     /// [`Error::Io`](crate::error::Error::Io) where the folders cannot be listed; a file that cannot be read is damage.
-    pub fn check(&self, watch: &(dyn Fn() + Sync)) -> Result<Checked> {
-        self.own.load()?;
+    pub fn check(&self) -> Result<Checked> {
+        let (loaded, folders) = rayon::join(
+            || self.own.load(),
+            || (0..=255u8).into_par_iter().map(|head| self.own.blobs.read_folder(head)).collect::<Result<Vec<_>>>(),
+        );
+        loaded?;
         let mut checked = Checked::default();
-        let files = self.own.blobs.list()?;
-        (checked.blobs, checked.bytes) = (files.len(), files.iter().map(|file| file.bytes).sum());
-        let unreadable = Mutex::new(Vec::new());
-        files.par_iter().for_each(|file| {
-            if let Err(error) = self.own.get(&file.digest) {
-                unreadable.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(error.to_string());
+        let mut left = Vec::new();
+        for (blobs, bytes, of_folder) in folders? {
+            (checked.blobs, checked.bytes) = (checked.blobs + blobs, checked.bytes + bytes);
+            left.extend(of_folder);
+        }
+        for digest in left {
+            checked.blobs += 1;
+            match self.own.get(&digest) {
+                Ok(Found::Bytes(bytes)) => checked.bytes += bytes.len() as u64,
+                Ok(_) => {}
+                Err(error) => checked.damage.push(error.to_string()),
             }
-            watch();
-        });
+        }
         self.each_record(|record, _| {
             checked.records += 1;
             checked.incomplete += usize::from(!record.outputs.iter().all(|(_, digest)| self.own.blobs.has(digest)));
@@ -59,7 +67,6 @@ impl Store {
             fs::remove_file(&elsewhere).doing("remove", &elsewhere)?;
         }
         checked.damage.extend(self.own.damage());
-        checked.damage.extend(unreadable.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()));
         checked.damage.sort_unstable();
         Ok(checked)
     }
