@@ -8,7 +8,7 @@
 //! | layer | modules | |
 //! |---|---|---|
 //! | 0 | [`error`], [`text`] | no project imports |
-//! | 1 | [`recipe`], [`dataset`], [`stats`] | what was written; images on disk; pure statistics |
+//! | 1 | [`recipe`], [`dataset`], [`checkpoint`], [`stats`] | what was written; images and models on disk; pure statistics |
 //! | 2 | [`plan`], [`store`], [`report`] | what must happen; bytes by key; plain results and their writers |
 //! | 3 | [`nn`] | tensors begin here |
 //! | 4 | [`diffusion`], [`score`], [`train`] | generators; image and set metrics; classifiers |
@@ -18,6 +18,7 @@
 pub mod error;
 pub mod text;
 
+pub mod checkpoint;
 pub mod dataset;
 pub mod recipe;
 pub mod stats;

@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules and their layers, as in the table of `src/lib.rs`.
-const LAYERS: [(&str, u8); 14] = [
+const LAYERS: [(&str, u8); 15] = [
     ("error", 0),
     ("text", 0),
     ("recipe", 1),
     ("dataset", 1),
+    ("checkpoint", 1),
     ("stats", 1),
     ("plan", 2),
     ("store", 2),
