@@ -4,6 +4,7 @@ pub mod ddpm;
 pub mod fit;
 pub mod sampler;
 pub mod schedule;
+pub mod sd;
 pub mod unet;
 
 mod draws;

@@ -6,6 +6,7 @@ pub mod device;
 pub mod ema;
 pub mod heap;
 pub mod noise;
+pub mod packed;
 pub mod params;
 pub mod resnet;
 pub mod sgd;

@@ -1,0 +1,67 @@
+// Calls of libtorch that tch does not have. Every function hands exceptions over as text; none of them keeps state.
+
+#include <ATen/Context.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+
+#include <string>
+
+namespace {
+
+thread_local std::string message;
+
+template <class F> at::Tensor *guarded(F call) {
+  try {
+    return new at::Tensor(call());
+  } catch (const std::exception &error) {
+    message = error.what();
+    return nullptr;
+  }
+}
+
+at::Tensor call(const char *name, torch::jit::Stack stack) {
+  auto op = c10::Dispatcher::singleton().findSchemaOrThrow(name, "");
+  op.callBoxed(&stack);
+  return stack.at(0).toTensor();
+}
+
+c10::IValue both(int64_t value) { return c10::List<int64_t>({value, value}); }
+
+c10::IValue no_scalars() { return c10::impl::GenericList(c10::OptionalType::create(c10::NumberType::get())); }
+
+} // namespace
+
+extern "C" {
+
+const char *shim_error() { return message.c_str(); }
+
+at::Tensor *shim_conv2d_packed(const at::Tensor *x, const at::Tensor *weight, const at::Tensor *bias, int64_t stride,
+                               int64_t padding) {
+  return guarded([&] {
+    return call("mkldnn::_convolution_pointwise",
+                {*x, *weight, *bias, both(padding), both(stride), both(1), int64_t{1}, std::string("none"), no_scalars(),
+                 std::string("")});
+  });
+}
+
+at::Tensor *shim_pack_linear(const at::Tensor *weight, int64_t rows) {
+  return guarded([&] { return call("mkldnn::_reorder_linear_weight", {*weight, rows}); });
+}
+
+at::Tensor *shim_linear_packed(const at::Tensor *x, const at::Tensor *weight, const at::Tensor *bias) {
+  return guarded([&] {
+    c10::IValue added = bias ? c10::IValue(*bias) : c10::IValue();
+    return call("mkldnn::_linear_pointwise", {*x, *weight, added, std::string("none"), no_scalars(), std::string("")});
+  });
+}
+
+void shim_set_reproducible() {
+  auto &context = at::globalContext();
+  context.setAllowTF32CuBLAS(false);
+  context.setAllowTF32CuDNN(false);
+  context.setBenchmarkCuDNN(false);
+  context.setDeterministicCuDNN(true);
+  context.setDeterministicAlgorithms(true, /*warn_only=*/true);
+  context.setDeterministicFillUninitializedMemory(false);
+}
+}

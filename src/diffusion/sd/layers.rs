@@ -1,0 +1,143 @@
+//! The layers that Stable Diffusion's networks are built of, over weights that are given. Knows no network.
+
+use tch::{TchError, Tensor};
+
+use super::load::Loader;
+use crate::nn::blocks::channels_last;
+use crate::nn::packed;
+
+pub type Out = Result<Tensor, TchError>;
+
+/// A convolution.
+pub struct Conv {
+    weight: packed::Weight,
+    bias: Tensor,
+    stride: i64,
+    padding: i64,
+}
+
+impl Conv {
+    /// `side` x `side`, padded so that it keeps the size.
+    pub fn load(from: &Loader<'_>, inputs: i64, outputs: i64, side: i64) -> Conv {
+        Conv::strided(from, inputs, outputs, side, 1, side / 2)
+    }
+
+    /// Of any stride and padding.
+    pub fn strided(from: &Loader<'_>, inputs: i64, outputs: i64, side: i64, stride: i64, padding: i64) -> Conv {
+        let weight = from.get("weight", &[outputs, inputs, side, side]);
+        let weight = channels_last(&weight).unwrap_or(weight);
+        Conv {
+            weight: packed::Weight::new(weight, from.inference()),
+            bias: from.get("bias", &[outputs]),
+            stride,
+            padding,
+        }
+    }
+
+    /// `[batch, inputs, h, w]` to `[batch, outputs, h / stride, w / stride]`.
+    pub fn forward(&self, x: &Tensor) -> Out {
+        self.weight.conv2d(x, &self.bias, self.stride, self.padding)
+    }
+}
+
+/// An affine map of the last dimension, with what a LoRA adds to it.
+pub struct Linear {
+    weight: packed::Weight,
+    bias: Option<Tensor>,
+    adapter: Option<Adapter>,
+}
+
+/// `scale * up(down(x))` (Hu et al. 2021), added to a linear layer's output.
+struct Adapter {
+    /// `[rank, inputs]`.
+    down: Tensor,
+    /// `[outputs, rank]`.
+    up: Tensor,
+    scale: f64,
+}
+
+impl Linear {
+    pub fn load(from: &Loader<'_>, inputs: i64, outputs: i64) -> Linear {
+        Linear { bias: Some(from.get("bias", &[outputs])), ..Linear::unbiased(from, inputs, outputs) }
+    }
+
+    /// Without a bias.
+    pub fn unbiased(from: &Loader<'_>, inputs: i64, outputs: i64) -> Linear {
+        // A 1x1 convolution holds the same numbers: older autoencoders name their attention's maps so.
+        let weight = from.get_any("weight", &[&[outputs, inputs], &[outputs, inputs, 1, 1]]);
+        Linear { weight: packed::Weight::new(weight, from.inference()), bias: None, adapter: None }
+    }
+
+    /// `[.., inputs]` to `[.., outputs]`.
+    pub fn forward(&self, x: &Tensor) -> Out {
+        let y = self.weight.linear(x, self.bias.as_ref())?;
+        match &self.adapter {
+            None => Ok(y),
+            Some(Adapter { down, up, scale }) => {
+                let inner = x.f_to_kind(down.kind())?.f_linear(down, None::<&Tensor>)?;
+                let added = inner.f_linear(up, None::<&Tensor>)?.f_mul_scalar(*scale)?;
+                y.f_add(&added.f_to_kind(y.kind())?)
+            }
+        }
+    }
+}
+
+/// Group normalisation (Wu and He 2018).
+pub struct GroupNorm {
+    weight: Tensor,
+    bias: Tensor,
+    groups: i64,
+    epsilon: f64,
+}
+
+impl GroupNorm {
+    pub fn load(from: &Loader<'_>, channels: i64, groups: i64, epsilon: f64) -> GroupNorm {
+        GroupNorm { weight: from.get("weight", &[channels]), bias: from.get("bias", &[channels]), groups, epsilon }
+    }
+
+    /// `[batch, channels, ..]`, any strides.
+    pub fn forward(&self, x: &Tensor) -> Out {
+        x.f_group_norm(self.groups, Some(&self.weight), Some(&self.bias), self.epsilon, false)
+    }
+}
+
+/// Layer normalisation of the last dimension (Ba et al. 2016).
+pub struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    epsilon: f64,
+}
+
+impl LayerNorm {
+    pub fn load(from: &Loader<'_>, channels: i64, epsilon: f64) -> LayerNorm {
+        LayerNorm { weight: from.get("weight", &[channels]), bias: from.get("bias", &[channels]), epsilon }
+    }
+
+    /// `[.., channels]`.
+    pub fn forward(&self, x: &Tensor) -> Out {
+        x.f_layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.epsilon, false)
+    }
+}
+
+/// Softmax attention (Vaswani et al. 2017, eq. 1) of `q` `[batch, places, channels]` to `k` and `v` `[batch, others,
+/// channels]` in as many heads; `upcast`: in fp32 whatever the precision.
+pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, heads: i64, upcast: bool, causal: bool) -> Out {
+    let kind = q.kind();
+    let split = |x: &Tensor| -> Out {
+        let (batch, places, channels) = x.size3()?;
+        let x = if upcast { x.f_to_kind(tch::Kind::Float)? } else { x.shallow_clone() };
+        x.f_view([batch, places, heads, channels / heads])?.f_transpose(1, 2)
+    };
+    let (batch, places, channels) = q.size3()?;
+    let mixed = Tensor::f_scaled_dot_product_attention(
+        &split(q)?,
+        &split(k)?,
+        &split(v)?,
+        None::<&Tensor>,
+        0.0,
+        causal,
+        None,
+        false,
+    )?;
+    mixed.f_transpose(1, 2)?.f_reshape([batch, places, channels])?.f_to_kind(kind)
+}

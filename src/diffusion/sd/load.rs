@@ -1,0 +1,134 @@
+//! Takes a checkpoint's tensors apart by name, each into the wanted precision as it is asked for, strictly: what is missing,
+//! unexpected or misshapen is named. Knows no network.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use crate::checkpoint::tensors::{Dtype, Stored, Tensors};
+use crate::error::{Error, Result};
+
+/// Names of one kind of problem listed in one message at most.
+const LISTED: usize = 5;
+
+/// A place among a checkpoint's names: `down_blocks.0.resnets.1`.
+#[derive(Clone)]
+pub struct Loader<'t> {
+    tensors: &'t Tensors,
+    path: String,
+    kind: Kind,
+    device: Device,
+    inference: bool,
+    seen: Rc<RefCell<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    taken: BTreeSet<String>,
+    missing: Vec<String>,
+    misshapen: Vec<String>,
+    broken: Vec<String>,
+}
+
+impl<'t> Loader<'t> {
+    /// All of a checkpoint's tensors, to be had in this kind on this device. `inference`: no gradients will be asked for.
+    pub fn new(tensors: &'t Tensors, kind: Kind, device: Device, inference: bool) -> Loader<'t> {
+        Loader { tensors, path: String::new(), kind, device, inference, seen: Rc::default() }
+    }
+
+    /// Whether the network will never be asked for gradients.
+    pub fn inference(&self) -> bool {
+        self.inference
+    }
+
+    /// The names below `name`.
+    pub fn sub(&self, name: impl std::fmt::Display) -> Loader<'t> {
+        let path = if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) };
+        Loader { path, ..self.clone() }
+    }
+
+    /// Where it stands.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The tensor of that name and shape. One that is not there as it should be is remembered for [`Loader::finish`], and an
+    /// empty one stands in.
+    pub fn get(&self, name: &str, shape: &[i64]) -> Tensor {
+        self.get_any(name, &[shape])
+    }
+
+    /// As [`Loader::get`], of one of several shapes that hold the same numbers in the same order; the first is the shape
+    /// that it comes in.
+    pub fn get_any(&self, name: &str, shapes: &[&[i64]]) -> Tensor {
+        let name = self.sub(name).path;
+        let nothing = Tensor::zeros([0], (self.kind, self.device));
+        let mut seen = self.seen.borrow_mut();
+        let Some(stored) = self.tensors.get(&name) else {
+            seen.missing.push(name);
+            return nothing;
+        };
+        let found: Vec<i64> = stored.shape.iter().map(|&n| n as i64).collect();
+        seen.taken.insert(name.clone());
+        if !shapes.contains(&found.as_slice()) {
+            seen.misshapen.push(format!("{name} is {found:?}, not {:?}", shapes[0]));
+            return nothing;
+        }
+        tensor(stored, self.kind, self.device).and_then(|tensor| tensor.f_view(shapes[0])).unwrap_or_else(|error| {
+            seen.broken.push(format!("{name}: {}", error.to_string().lines().next().unwrap_or_default()));
+            nothing
+        })
+    }
+
+    /// Whether there is a tensor of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(&self.sub(name).path)
+    }
+
+    /// Says what was not as it should be; `what` names the network's file.
+    ///
+    /// # Errors
+    /// [`Error::Input`] that names what is missing, unexpected or misshapen (at most five of each).
+    pub fn finish(self, what: &str) -> Result<()> {
+        let seen = self.seen.borrow();
+        let unexpected: Vec<String> = self.tensors.keys().filter(|name| !seen.taken.contains(*name)).cloned().collect();
+        let problems: Vec<String> = [
+            ("missing", &seen.missing),
+            ("unexpected", &unexpected),
+            ("misshapen", &seen.misshapen),
+            ("unreadable", &seen.broken),
+        ]
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(kind, names)| {
+            let more = names.len().saturating_sub(LISTED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("{kind} {}{more}", names[..names.len().min(LISTED)].join(", "))
+        })
+        .collect();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(Error::input_help(
+            format!("the weights of {what} do not fit its config: {}", problems.join("; ")),
+            "the files are of two models, or one of them was changed or not fetched whole",
+        ))
+    }
+}
+
+/// A stored tensor in another kind on a device; at most one tensor is held twice.
+pub fn tensor(stored: &Stored, kind: Kind, device: Device) -> std::result::Result<Tensor, TchError> {
+    let found = match stored.dtype {
+        Dtype::Fp32 => Kind::Float,
+        Dtype::Fp16 => Kind::Half,
+        Dtype::Bf16 => Kind::BFloat16,
+        Dtype::Fp64 => Kind::Double,
+        Dtype::Int64 => Kind::Int64,
+    };
+    let shape: Vec<i64> = stored.shape.iter().map(|&n| n as i64).collect();
+    let tensor = Tensor::f_from_data_size(stored.data(), &shape, found)?;
+    // Rounded on the CPU, so that every device gets the same weights.
+    tensor.f_to_kind(kind)?.f_to_device(device)
+}

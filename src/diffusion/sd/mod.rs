@@ -1,0 +1,15 @@
+//! Stable Diffusion 1.x and 2.x (Rombach et al. 2022): the networks over a checkpoint's tensors. Knows no recipe, plan or
+//! store, and touches no disk.
+
+mod blocks;
+pub mod clip;
+mod layers;
+pub mod load;
+mod transformer;
+pub mod unet;
+pub mod vae;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;

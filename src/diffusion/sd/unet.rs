@@ -1,0 +1,246 @@
+//! The U-Net conditioned on text (Rombach et al. 2022): noisy latents, a timestep and a text in, the prediction out. Knows
+//! no sampler, tokens or images.
+
+use tch::{Device, Kind, Tensor};
+
+use super::blocks::{Downsample, Resnet, ResnetConfig, Upsample};
+use super::layers::{Conv, GroupNorm, Linear, Out};
+use super::load::Loader;
+use super::transformer::{self, KeysAndValues, Transformer};
+use crate::checkpoint::config::{UnetConfig, UnetLevel};
+use crate::checkpoint::tensors::Tensors;
+use crate::error::Result;
+use crate::nn::blocks::channels_last;
+
+/// A residual block, and attention after it where the level attends.
+struct Layer {
+    resnet: Resnet,
+    attention: Option<Transformer>,
+}
+
+impl Layer {
+    fn forward<'t>(&self, x: &Tensor, time: &Tensor, text: &mut impl Iterator<Item = &'t KeysAndValues>) -> Out {
+        let x = self.resnet.forward(x, Some(time))?;
+        match &self.attention {
+            Some(attention) => attention.forward(&x, text),
+            None => Ok(x),
+        }
+    }
+}
+
+struct Down {
+    layers: Vec<Layer>,
+    halve: Option<Downsample>,
+}
+
+struct Up {
+    layers: Vec<Layer>,
+    double: Option<Upsample>,
+}
+
+struct Middle {
+    first: Layer,
+    last: Resnet,
+}
+
+/// The network.
+pub struct Unet {
+    config: UnetConfig,
+    kind: Kind,
+    time1: Linear,
+    time2: Linear,
+    first: Conv,
+    down: Vec<Down>,
+    middle: Option<Middle>,
+    up: Vec<Up>,
+    last_norm: GroupNorm,
+    last: Conv,
+}
+
+/// A text as the network's attentions see it; the same at every step of a walk.
+pub struct Text(Vec<KeysAndValues>);
+
+impl Unet {
+    /// `what` names the file in messages; `inference`: no gradients will be asked for.
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::error::Error::Input) where the tensors are not the config's.
+    pub fn load(
+        config: &UnetConfig,
+        tensors: &Tensors,
+        kind: Kind,
+        device: Device,
+        inference: bool,
+        what: &str,
+    ) -> Result<Unet> {
+        let all = Loader::new(tensors, kind, device, inference);
+        let channels: Vec<i64> = config.levels.iter().map(|level| level.channels as i64).collect();
+        let parts = Parts { config, embedding: 4 * channels[0] };
+        let deepest = channels.len() - 1;
+        let down = (0..channels.len())
+            .map(|level| {
+                let from = all.sub(format!("down_blocks.{level}"));
+                let sizes = &config.levels[level];
+                let inputs = |i: usize| if i == 0 { channels[level.saturating_sub(1)] } else { channels[level] };
+                let layers = (0..sizes.depth).map(|i| parts.layer(&from, i, inputs(i), level, sizes.attends)).collect();
+                let halve = (level < deepest)
+                    .then(|| Downsample::load(&from.sub("downsamplers.0"), channels[level], config.downsample_padding));
+                Down { layers, halve }
+            })
+            .collect();
+        let middle = config.middle.then(|| {
+            let from = all.sub("mid_block");
+            let layer = |i: usize| {
+                parts.resnet(
+                    &from.sub(format!("resnets.{i}")),
+                    channels[deepest],
+                    channels[deepest],
+                    config.middle_scale,
+                )
+            };
+            let attention = parts.transformer(&from.sub("attentions.0"), &config.levels[deepest], false);
+            Middle { first: Layer { resnet: layer(0), attention: Some(attention) }, last: layer(1) }
+        });
+        let up = (0..channels.len())
+            .map(|step| {
+                let level = deepest - step;
+                let from = all.sub(format!("up_blocks.{step}"));
+                let depth = config.levels[level].depth + 1;
+                let layers = (0..depth)
+                    .map(|i| {
+                        let own = if i == 0 { channels[(level + 1).min(deepest)] } else { channels[level] };
+                        // What the way down left: this level's maps, and at last what it began with.
+                        let skip = if i + 1 == depth { channels[level.saturating_sub(1)] } else { channels[level] };
+                        parts.layer(&from, i, own + skip, level, config.up_attends[step])
+                    })
+                    .collect();
+                let double = (level > 0).then(|| Upsample::load(&from.sub("upsamplers.0"), channels[level]));
+                Up { layers, double }
+            })
+            .collect();
+        let groups = config.norm_groups as i64;
+        let net = Unet {
+            time1: Linear::load(&all.sub("time_embedding.linear_1"), channels[0], parts.embedding),
+            time2: Linear::load(&all.sub("time_embedding.linear_2"), parts.embedding, parts.embedding),
+            first: Conv::load(&all.sub("conv_in"), config.in_channels as i64, channels[0], 3),
+            down,
+            middle,
+            up,
+            last_norm: GroupNorm::load(&all.sub("conv_norm_out"), channels[0], groups, config.norm_epsilon),
+            last: Conv::load(&all.sub("conv_out"), channels[0], config.out_channels as i64, 3),
+            config: config.clone(),
+            kind,
+        };
+        all.finish(what)?;
+        Ok(net)
+    }
+
+    /// The sizes it was made with.
+    pub fn config(&self) -> &UnetConfig {
+        &self.config
+    }
+
+    /// What the network hears of a text `[batch, tokens, channels]`: computed once for all steps.
+    pub fn listen(&self, text: &Tensor) -> std::result::Result<Text, tch::TchError> {
+        let text = text.f_to_kind(self.kind)?;
+        let mut heard = Vec::new();
+        for attention in self.attentions() {
+            attention.listen(&text, &mut heard)?;
+        }
+        Ok(Text(heard))
+    }
+
+    /// Latents `[batch, channels, h, w]`, fp32, at timesteps `[batch]`, fp32, to the prediction of the same shape, fp32.
+    pub fn forward(&self, x: &Tensor, times: &Tensor, text: &Text) -> Out {
+        let mut text = text.0.iter();
+        let text = &mut text;
+        let waves = self.waves(times)?.f_to_kind(self.kind)?;
+        let time = self.time2.forward(&self.time1.forward(&waves)?.f_silu()?)?.f_silu()?; // [batch, 4 channels]
+        let x = if self.config.center_input { x.f_mul_scalar(2.0)?.f_sub_scalar(1.0)? } else { x.shallow_clone() };
+        let mut x = self.first.forward(&channels_last(&x.f_to_kind(self.kind)?)?)?;
+        let mut skips = vec![x.shallow_clone()];
+        for down in &self.down {
+            for layer in &down.layers {
+                x = layer.forward(&x, &time, text)?;
+                skips.push(x.shallow_clone());
+            }
+            if let Some(halve) = &down.halve {
+                x = halve.forward(&x)?;
+                skips.push(x.shallow_clone());
+            }
+        }
+        if let Some(middle) = &self.middle {
+            x = middle.last.forward(&middle.first.forward(&x, &time, text)?, Some(&time))?;
+        }
+        for up in &self.up {
+            for layer in &up.layers {
+                let skip = skips.pop().expect("as many maps come up as went down");
+                x = layer.forward(&Tensor::f_cat(&[x, skip], 1)?, &time, text)?;
+            }
+            if let (Some(double), Some(next)) = (&up.double, skips.last()) {
+                let (_, _, h, w) = next.size4()?;
+                x = double.forward(&x, (h, w))?;
+            }
+        }
+        self.last.forward(&self.last_norm.forward(&x)?.f_silu()?)?.f_to_kind(Kind::Float)
+    }
+
+    /// Attention blocks in the order in which they run.
+    fn attentions(&self) -> impl Iterator<Item = &Transformer> {
+        let down = self.down.iter().flat_map(|down| &down.layers);
+        let middle = self.middle.iter().map(|middle| &middle.first);
+        let up = self.up.iter().flat_map(|up| &up.layers);
+        down.chain(middle).chain(up).filter_map(|layer| layer.attention.as_ref())
+    }
+
+    /// Sines and cosines of the timesteps at falling frequencies (Ho et al. 2020, after Vaswani et al. 2017, section 3.5).
+    fn waves(&self, times: &Tensor) -> Out {
+        let width = self.config.levels[0].channels as i64;
+        let half = width / 2;
+        let range = Tensor::f_arange(half, (Kind::Float, times.device()))?;
+        let over = half as f64 - self.config.frequency_shift;
+        let frequencies = range.f_mul_scalar(-f64::ln(10_000.0))?.f_div_scalar(over)?.f_exp()?;
+        let angles = times.f_unsqueeze(-1)?.f_mul(&frequencies)?;
+        let (sines, cosines) = (angles.f_sin()?, angles.f_cos()?);
+        let waves = if self.config.flip_sin_to_cos { [cosines, sines] } else { [sines, cosines] };
+        Tensor::f_cat(&waves, -1)?.f_constant_pad_nd([0, width - 2 * half])
+    }
+}
+
+/// Makes the parts of one network.
+struct Parts<'c> {
+    config: &'c UnetConfig,
+    /// Channels of the timestep's embedding.
+    embedding: i64,
+}
+
+impl Parts<'_> {
+    fn layer(&self, from: &Loader<'_>, i: usize, inputs: i64, level: usize, attends: bool) -> Layer {
+        let sizes = &self.config.levels[level];
+        Layer {
+            resnet: self.resnet(&from.sub(format!("resnets.{i}")), inputs, sizes.channels as i64, 1.0),
+            attention: attends
+                .then(|| self.transformer(&from.sub(format!("attentions.{i}")), sizes, sizes.only_cross_attention)),
+        }
+    }
+
+    fn resnet(&self, from: &Loader<'_>, inputs: i64, outputs: i64, scale: f64) -> Resnet {
+        let config = self.config;
+        let (groups, epsilon) = (config.norm_groups as i64, config.norm_epsilon);
+        Resnet::load(from, ResnetConfig { inputs, outputs, time: Some(self.embedding), groups, epsilon, scale })
+    }
+
+    fn transformer(&self, from: &Loader<'_>, level: &UnetLevel, only_cross: bool) -> Transformer {
+        let config = transformer::Config {
+            channels: level.channels as i64,
+            heads: level.heads as i64,
+            depth: level.transformers,
+            text: self.config.text_width as i64,
+            groups: self.config.norm_groups as i64,
+            linear: self.config.linear_projection,
+            upcast: self.config.upcast_attention,
+            only_cross,
+        };
+        Transformer::load(from, config)
+    }
+}
