@@ -2,6 +2,7 @@
 
 pub mod ddpm;
 pub mod fit;
+pub mod pixels;
 pub mod sampler;
 pub mod schedule;
 pub mod sd;

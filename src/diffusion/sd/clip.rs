@@ -4,6 +4,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::layers::{LayerNorm, Linear, Out, attend};
 use super::load::Loader;
+use super::lora::Patches;
 use crate::checkpoint::config::{Activation, TextEncoderConfig};
 use crate::checkpoint::tensors::Tensors;
 use crate::error::Result;
@@ -60,19 +61,20 @@ pub struct TextEncoder {
 }
 
 impl TextEncoder {
-    /// `what` names the file in messages.
+    /// `patches`: what LoRAs add; `inference`: no gradients will be asked for; `what` names the file in messages.
     ///
     /// # Errors
     /// [`Error::Input`](crate::error::Error::Input) where the tensors are not the config's.
     pub fn load(
         config: &TextEncoderConfig,
         tensors: &Tensors,
+        patches: &Patches,
         kind: Kind,
         device: Device,
         inference: bool,
         what: &str,
     ) -> Result<TextEncoder> {
-        let all = Loader::new(tensors, kind, device, inference);
+        let all = Loader::new(tensors, kind, device, inference).patched(patches);
         let from = all.sub("text_model");
         let width = config.width as i64;
         let embeddings = from.sub("embeddings");

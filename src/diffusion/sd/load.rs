@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::lora::{Delta, Patches};
 use crate::checkpoint::tensors::{Dtype, Stored, Tensors};
 use crate::error::{Error, Result};
 
@@ -21,6 +22,7 @@ pub struct Loader<'t> {
     kind: Kind,
     device: Device,
     inference: bool,
+    patches: Option<&'t Patches>,
     seen: Rc<RefCell<Seen>>,
 }
 
@@ -30,12 +32,19 @@ struct Seen {
     missing: Vec<String>,
     misshapen: Vec<String>,
     broken: Vec<String>,
+    /// LoRAs of another network.
+    strangers: Vec<String>,
 }
 
 impl<'t> Loader<'t> {
     /// All of a checkpoint's tensors, to be had in this kind on this device. `inference`: no gradients will be asked for.
     pub fn new(tensors: &'t Tensors, kind: Kind, device: Device, inference: bool) -> Loader<'t> {
-        Loader { tensors, path: String::new(), kind, device, inference, seen: Rc::default() }
+        Loader { tensors, path: String::new(), kind, device, inference, patches: None, seen: Rc::default() }
+    }
+
+    /// With what LoRAs add to the weights.
+    pub fn patched(self, patches: &'t Patches) -> Loader<'t> {
+        Loader { patches: Some(patches), ..self }
     }
 
     /// Whether the network will never be asked for gradients.
@@ -76,15 +85,33 @@ impl<'t> Loader<'t> {
             seen.misshapen.push(format!("{name} is {found:?}, not {:?}", shapes[0]));
             return nothing;
         }
-        tensor(stored, self.kind, self.device).and_then(|tensor| tensor.f_view(shapes[0])).unwrap_or_else(|error| {
+        let patches = self.patches.and_then(|patches| patches.get(&name));
+        let loaded = match patches {
+            None => tensor(stored, self.kind, self.device),
+            Some(deltas) => self.patch(stored, deltas, &name, &mut seen),
+        };
+        loaded.and_then(|tensor| tensor.f_view(shapes[0])).unwrap_or_else(|error| {
             seen.broken.push(format!("{name}: {}", error.to_string().lines().next().unwrap_or_default()));
             nothing
         })
     }
 
-    /// Whether there is a tensor of that name.
-    pub fn has(&self, name: &str) -> bool {
-        self.tensors.contains_key(&self.sub(name).path)
+    /// A weight with deltas added in fp32, before it is rounded.
+    fn patch(
+        &self,
+        stored: &Stored,
+        deltas: &[Delta],
+        name: &str,
+        seen: &mut Seen,
+    ) -> std::result::Result<Tensor, TchError> {
+        let mut sum = tensor(stored, Kind::Float, Device::Cpu)?;
+        for delta in deltas {
+            match delta.added(&sum) {
+                Ok(added) => sum = added,
+                Err(_) => seen.strangers.push(format!("`{}` has another shape than {name}", delta.from)),
+            }
+        }
+        sum.f_to_kind(self.kind)?.f_to_device(self.device)
     }
 
     /// Says what was not as it should be; `what` names the network's file.
@@ -109,11 +136,28 @@ impl<'t> Loader<'t> {
         })
         .collect();
         if problems.is_empty() {
-            return Ok(());
+            return self.strangers(&seen, what);
         }
         Err(Error::input_help(
             format!("the weights of {what} do not fit its config: {}", problems.join("; ")),
             "the files are of two models, or one of them was changed or not fetched whole",
+        ))
+    }
+}
+
+impl Loader<'_> {
+    /// Refuses LoRAs that name weights which this network does not have, or of other shapes.
+    fn strangers(&self, seen: &Seen, what: &str) -> Result<()> {
+        let mut strangers = seen.strangers.clone();
+        for (name, deltas) in self.patches.into_iter().flatten().filter(|(name, _)| !seen.taken.contains(*name)) {
+            strangers
+                .extend(deltas.iter().map(|delta| format!("`{}` adds to {name}, which it does not have", delta.from)));
+        }
+        let Some(first) = strangers.first() else { return Ok(()) };
+        let more = if strangers.len() > 1 { format!(", and {} more", strangers.len() - 1) } else { String::new() };
+        Err(Error::input_help(
+            format!("a LoRA is not for {what}: {first}{more}"),
+            "it was made for another base model; take the base that its page names",
         ))
     }
 }

@@ -5,11 +5,14 @@ mod blocks;
 pub mod clip;
 mod layers;
 pub mod load;
+pub mod lora;
 mod transformer;
 pub mod unet;
 pub mod vae;
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod speed_tests;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::clip::TextEncoder;
 use super::fixture::{distance, golden, tensors, wave};
+use super::lora::Patches;
 use super::unet::Unet;
 use super::vae::Vae;
 use crate::checkpoint::config::{Activation, TextEncoderConfig, UnetConfig, UnetLevel, VaeConfig};
@@ -106,12 +107,21 @@ fn networks_give_what_diffusers_gives() {
                 let distance = distance(found, &golden[name]);
                 assert!(distance < 1e-5, "{model} {name}: {distance:e}");
             };
-            let encoder =
-                TextEncoder::load(&text, &tensors(model, "text_encoder"), Kind::Float, CPU, inference, model).unwrap();
+            let encoder = TextEncoder::load(
+                &text,
+                &tensors(model, "text_encoder"),
+                &Patches::new(),
+                Kind::Float,
+                CPU,
+                inference,
+                model,
+            )
+            .unwrap();
             let embeddings = encoder.forward(&golden["ids"]).unwrap();
             near(&embeddings, "embeddings");
 
-            let unet = Unet::load(&unet, &tensors(model, "unet"), Kind::Float, CPU, inference, model).unwrap();
+            let unet = Unet::load(&unet, &tensors(model, "unet"), &Patches::new(), Kind::Float, CPU, inference, model)
+                .unwrap();
             let text = unet.listen(&golden["embeddings"]).unwrap();
             let side = unet.config().sample_size as i64;
             let latents = wave("latents", &[2, 4, side, side]);
@@ -141,7 +151,9 @@ fn weights_that_do_not_fit_are_named() {
     let one = tensors.remove("conv_in.bias").unwrap();
     tensors.insert("conv_in.bios".to_string(), one);
     let wide = UnetConfig { text_width: 25, ..unet };
-    let Err(error) = Unet::load(&wide, &tensors, Kind::Float, CPU, true, "`sd/unet`") else { panic!("it fits") };
+    let Err(error) = Unet::load(&wide, &tensors, &Patches::new(), Kind::Float, CPU, true, "`sd/unet`") else {
+        panic!("it fits")
+    };
     let message = error.to_string();
     assert!(
         message.starts_with(

@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor};
 use super::blocks::{Downsample, Resnet, ResnetConfig, Upsample};
 use super::layers::{Conv, GroupNorm, Linear, Out};
 use super::load::Loader;
+use super::lora::Patches;
 use super::transformer::{self, KeysAndValues, Transformer};
 use crate::checkpoint::config::{UnetConfig, UnetLevel};
 use crate::checkpoint::tensors::Tensors;
@@ -61,19 +62,20 @@ pub struct Unet {
 pub struct Text(Vec<KeysAndValues>);
 
 impl Unet {
-    /// `what` names the file in messages; `inference`: no gradients will be asked for.
+    /// `patches`: what LoRAs add; `inference`: no gradients will be asked for; `what` names the file in messages.
     ///
     /// # Errors
     /// [`Error::Input`](crate::error::Error::Input) where the tensors are not the config's.
     pub fn load(
         config: &UnetConfig,
         tensors: &Tensors,
+        patches: &Patches,
         kind: Kind,
         device: Device,
         inference: bool,
         what: &str,
     ) -> Result<Unet> {
-        let all = Loader::new(tensors, kind, device, inference);
+        let all = Loader::new(tensors, kind, device, inference).patched(patches);
         let channels: Vec<i64> = config.levels.iter().map(|level| level.channels as i64).collect();
         let parts = Parts { config, embedding: 4 * channels[0] };
         let deepest = channels.len() - 1;
