@@ -11,6 +11,7 @@ mod folder;
 mod index;
 mod names;
 mod safetensors_file;
+pub mod scheduler;
 pub mod tensors;
 mod text_encoder;
 mod unet;

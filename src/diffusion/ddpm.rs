@@ -3,7 +3,7 @@
 use image::RgbImage;
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::sampler::{Prediction, Settings, Spacing, noise, start_index};
+use super::sampler::{Prediction, Settings, Spacing, noise, start_index, step_noise};
 use super::schedule::{Betas, Schedule};
 use super::unet::{Config, UNet};
 use super::{Generator, Request, SampleOptions};
@@ -58,7 +58,7 @@ impl Ddpm {
         let what = "the fitted generator";
         let net = UNet::new(config)?;
         let schedule = schedule();
-        options.sampler.start(&schedule, options.steps, settings())?;
+        options.sampler.start(&schedule, options.steps, &settings())?;
         let mut named: Named = weights::from_bytes(weights, what)?;
         let found: Option<Vec<i64>> = named.remove(CONFIG).and_then(|tensor| Vec::try_from(tensor).ok());
         let wanted: Vec<i64> = Vec::try_from(config_tensor(config)).expect("a list of integers");
@@ -76,18 +76,23 @@ impl Ddpm {
     }
 
     /// A full batch from noise, or from `sources` `[batch, 3, size, size]` in [-1, 1]; returns `[batch, 3, size, size]` u8.
-    fn walk(&self, noise: &Tensor, sources: Option<&Tensor>, classes: &Tensor) -> Result<Tensor> {
+    fn walk(&self, keys: &[[u8; 32]], sources: Option<&Tensor>, classes: &Tensor) -> Result<Tensor> {
         let SampleOptions { sampler, steps, guidance, strength, .. } = self.options;
-        let mut sampler = sampler.start(&self.schedule, steps, settings())?;
+        let mut sampler = sampler.start(&self.schedule, steps, &settings())?;
+        let side = self.net.config().size as i64;
         let mut run = || -> std::result::Result<Tensor, TchError> {
+            let noise = noise(keys, &[3, side, side]).f_to_device(self.device)?;
             let start = if sources.is_some() { start_index(steps, strength) } else { 0 };
             let mut x = match sources {
-                Some(sources) => sampler.add_noise(sources, noise, start)?,
-                None => noise.shallow_clone(),
+                Some(sources) => sampler.add_noise(sources, &noise, start)?,
+                None => noise.f_mul_scalar(sampler.initial_scale())?,
             };
-            for index in start..steps {
-                let output = self.predict(&x, sampler.timesteps()[index], classes, guidance)?;
-                x = sampler.step(&output, index, &x)?;
+            for index in start..sampler.timesteps().len() {
+                let input = sampler.scale_input(&x, index)?;
+                let output = self.predict(&input, sampler.timesteps()[index], classes, guidance)?;
+                let fresh = sampler.wants_noise(index).then(|| step_noise(keys, index, &[3, side, side]));
+                let fresh = fresh.map(|fresh| fresh.f_to_device(self.device)).transpose()?;
+                x = sampler.step(&output, index, &x, fresh.as_ref())?;
             }
             x.f_clamp(-1.0, 1.0)?.f_add_scalar(1.0)?.f_mul_scalar(127.5)?.f_round()?.f_to_kind(Kind::Uint8)
         };
@@ -95,9 +100,9 @@ impl Ddpm {
     }
 
     /// The network's `v`, guided: `without + guidance * (with - without)` where guidance is not 1.
-    fn predict(&self, x: &Tensor, t: i64, classes: &Tensor, guidance: f64) -> std::result::Result<Tensor, TchError> {
+    fn predict(&self, x: &Tensor, t: f64, classes: &Tensor, guidance: f64) -> std::result::Result<Tensor, TchError> {
         let batch = x.size()[0];
-        let time = |n| Tensor::f_full([n], t as f64 / TIMESTEPS as f64, (Kind::Float, self.device));
+        let time = |n| Tensor::f_full([n], t / TIMESTEPS as f64, (Kind::Float, self.device));
         if guidance == 1.0 {
             return self.net.forward(&self.parameters, x, &time(batch)?, classes);
         }
@@ -113,12 +118,10 @@ impl Ddpm {
     fn group(&self, requests: &[&Request]) -> Result<Vec<RgbImage>> {
         let batch = self.options.batch;
         let size = self.net.config().size;
-        let side = size as i64;
         let mut keys: Vec<[u8; 32]> = requests.iter().map(|request| request.noise).collect();
         let mut classes: Vec<i64> = requests.iter().map(|request| request.class as i64).collect();
         keys.resize(batch, [0; 32]);
         classes.resize(batch, 0);
-        let noise = noise(&keys, &[3, side, side]).f_to_device(self.device).doing("move noise to the device")?;
         let classes = Tensor::from_slice(&classes).to_device(self.device);
         let sources: Vec<RgbImage> = requests
             .iter()
@@ -127,7 +130,7 @@ impl Ddpm {
             .collect();
         let sources = if sources.is_empty() { None } else { Some(stack(&sources, size, batch)?) };
         let sources = sources.map(|sources| to_unit(&sources.to_device(self.device)));
-        let pixels = self.walk(&noise, sources.as_ref(), &classes)?;
+        let pixels = self.walk(&keys, sources.as_ref(), &classes)?;
         unstack(&pixels, size, requests.len())
     }
 }
@@ -164,13 +167,7 @@ impl Generator for Ddpm {
 }
 
 fn settings() -> Settings {
-    Settings {
-        prediction: Prediction::V,
-        spacing: Spacing::Trailing,
-        steps_offset: 0,
-        clip: Some(1.0),
-        end_clean: true,
-    }
+    Settings { prediction: Prediction::V, spacing: Spacing::TrailingExact, clip: Some(1.0), ..Settings::default() }
 }
 
 /// RGB images of `size` pixels a side as `[rows, 3, size, size]` u8 on the CPU, black where there are fewer images.

@@ -50,7 +50,7 @@ pub struct Request {
 #[derive(Debug, Clone, PartialEq)]
 pub struct SampleOptions {
     pub sampler: SamplerKind,
-    /// Steps of the walk, 1 to 999. A briefly fitted network makes cleaner images in 6 to 10 than in 25: the errors of
+    /// Steps of the walk, 1 to 1000. A briefly fitted network makes cleaner images in 6 to 10 than in 25: the errors of
     /// many small steps add up to grain.
     pub steps: usize,
     /// Classifier-free guidance (Ho and Salimans 2022): 1 is off.

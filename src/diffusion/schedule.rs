@@ -2,6 +2,9 @@
 
 use std::f64::consts::FRAC_PI_2;
 
+/// Stands for a clean share of 0 where its logarithm is needed, as in diffusers.
+const LEAST_KEPT: f64 = 1.0 / 16_777_216.0;
+
 /// How the variance of each timestep's noise is chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Betas {
@@ -35,6 +38,11 @@ impl Schedule {
                 Betas::ScaledLinear { start, end } => between(i, start.sqrt(), end.sqrt()).powi(2),
             })
             .collect();
+        Schedule::given(kind, betas)
+    }
+
+    /// The schedule of these betas, at least 2, each in (0, 1]; `kind` is the rule that they stand in for.
+    pub fn given(kind: Betas, betas: Vec<f64>) -> Schedule {
         let alphas_cumprod = betas
             .iter()
             .scan(1.0, |product, beta| {
@@ -43,6 +51,18 @@ impl Schedule {
             })
             .collect();
         Schedule { kind, betas, alphas_cumprod }
+    }
+
+    /// The same schedule stretched so that nothing is left of the clean image at the last timestep (Lin et al. 2023,
+    /// algorithm 1).
+    pub fn with_zero_terminal_snr(&self) -> Schedule {
+        let roots: Vec<f64> = self.alphas_cumprod.iter().map(|product| product.sqrt()).collect();
+        let (first, last) = (roots[0], roots[roots.len() - 1]);
+        let stretched = |root: &f64| (root - last) * first / (first - last);
+        let alphas_cumprod: Vec<f64> = roots.iter().map(|root| stretched(root).powi(2)).collect();
+        let before = std::iter::once(1.0).chain(alphas_cumprod.iter().copied());
+        let betas = alphas_cumprod.iter().zip(before).map(|(product, before)| 1.0 - product / before).collect();
+        Schedule { kind: self.kind, betas, alphas_cumprod }
     }
 
     /// Which rule the betas follow.
@@ -55,12 +75,13 @@ impl Schedule {
         self.betas.len()
     }
 
-    /// Variance of the noise that each timestep adds, in (0, 1), increasing.
+    /// Variance of the noise that each timestep adds, in (0, 1), increasing; 1 at the last with zero terminal SNR.
     pub fn betas(&self) -> &[f64] {
         &self.betas
     }
 
-    /// Share of the clean image's variance left after each timestep, in (0, 1), decreasing.
+    /// Share of the clean image's variance left after each timestep, in (0, 1), decreasing; 0 at the last with zero terminal
+    /// SNR.
     pub fn alphas_cumprod(&self) -> &[f64] {
         &self.alphas_cumprod
     }
@@ -71,9 +92,12 @@ impl Schedule {
         (product.sqrt(), (1.0 - product).sqrt())
     }
 
-    /// Noise to signal `sqrt((1 - alphas_cumprod) / alphas_cumprod)` of every timestep, increasing.
+    /// Noise to signal `sqrt((1 - alphas_cumprod) / alphas_cumprod)` of every timestep, increasing; with zero terminal SNR
+    /// the last is 4096, not infinite.
     pub fn sigmas(&self) -> Vec<f64> {
-        self.alphas_cumprod.iter().map(|product| ((1.0 - product) / product).sqrt()).collect()
+        let level = |product: f64| ((1.0 - product) / product).sqrt();
+        let kept = |product: &f64| if *product == 0.0 { LEAST_KEPT } else { *product };
+        self.alphas_cumprod.iter().map(|product| level(kept(product))).collect()
     }
 }
 
@@ -119,6 +143,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn zero_terminal_snr_keeps_the_first_timestep_and_leaves_nothing_at_the_last() {
+        let plain = Schedule::new(Betas::ScaledLinear { start: 0.00085, end: 0.012 }, 1000);
+        let zero = plain.with_zero_terminal_snr();
+        assert!((zero.alphas_cumprod()[0] - plain.alphas_cumprod()[0]).abs() < 1e-15);
+        assert_eq!((zero.alphas_cumprod()[999], zero.betas()[999]), (0.0, 1.0));
+        assert!(zero.alphas_cumprod().windows(2).all(|pair| pair[0] > pair[1]));
+        assert!((zero.sigmas()[999] - 4096.0).abs() < 1e-3, "{}", zero.sigmas()[999]);
+        let again = Schedule::given(zero.kind(), zero.betas().to_vec());
+        let apart = again.alphas_cumprod().iter().zip(zero.alphas_cumprod()).map(|(a, b)| (a - b).abs());
+        assert!(apart.fold(0.0, f64::max) < 1e-14);
     }
 
     #[test]

@@ -102,8 +102,12 @@ fn an_images_bits_do_not_depend_on_its_neighbours_or_its_place() {
     let (photos, _) = pictures();
     for precision in [Precision::Fp32, Precision::Bf16] {
         let weights = fitted(precision);
-        let mut generator = Ddpm::new(&config(), &weights, sampling(precision), Device::Cpu).unwrap();
-        for source in [None, Some(photos[3].clone())] {
+        // The other samplers have nothing of their own that rows could meet in; this one draws noise on its way.
+        let with_noise = SampleOptions { sampler: SamplerKind::EulerAncestral, ..sampling(precision) };
+        let sources = [(sampling(precision), None), (sampling(precision), Some(3)), (with_noise, Some(3))];
+        for (sampling, source) in sources {
+            let source = source.map(|i: usize| photos[i].clone());
+            let mut generator = Ddpm::new(&config(), &weights, sampling, Device::Cpu).unwrap();
             let wanted = request(1, 5, source);
             let alone = generator.generate(std::slice::from_ref(&wanted)).unwrap();
             assert_eq!(alone.len(), 1);
@@ -140,7 +144,7 @@ fn an_image_depends_on_its_noise_its_class_and_its_source() {
 }
 
 #[test]
-fn a_small_fit_learns_what_sets_its_classes_apart() {
+fn a_small_fit_learns_what_sets_its_classes_apart_and_every_sampler_shows_it() {
     let (images, classes) = pictures();
     let weights = fit(
         &config(),
@@ -150,18 +154,22 @@ fn a_small_fit_learns_what_sets_its_classes_apart() {
         &mut Unsupervised,
     )
     .unwrap();
-    let sampling = SampleOptions { steps: 12, ..sampling(Precision::Fp32) };
-    let mut generator = Ddpm::new(&config(), &weights, sampling, Device::Cpu).unwrap();
-    let made = generator.generate(&[request(0, 1, None), request(1, 2, None)]).unwrap();
     let mean = |image: &RgbImage, rows: std::ops::Range<u32>, channel: usize| {
         let pixels: Vec<f64> =
             rows.flat_map(|y| (0..16).map(move |x| (x, y))).map(|(x, y)| image[(x, y)][channel] as f64).collect();
         pixels.iter().sum::<f64>() / pixels.len() as f64
     };
-    assert!(mean(&made[0], 0..8, 0) > mean(&made[0], 8..16, 0) + 80.0, "red above");
-    assert!(mean(&made[0], 8..16, 2) > mean(&made[0], 0..8, 2) + 80.0, "blue below");
-    assert!((mean(&made[1], 0..8, 1) - mean(&made[1], 8..16, 1)).abs() < 40.0, "alike above and below");
-    assert!(mean(&made[1], 6..10, 2) > mean(&made[1], 0..3, 2) + 30.0, "bright middle");
+    for sampler in SamplerKind::ALL {
+        let sampling = SampleOptions { sampler, steps: 12, ..sampling(Precision::Fp32) };
+        let mut generator = Ddpm::new(&config(), &weights, sampling, Device::Cpu).unwrap();
+        let made = generator.generate(&[request(0, 1, None), request(1, 2, None)]).unwrap();
+        assert!(mean(&made[0], 0..8, 0) > mean(&made[0], 8..16, 0) + 80.0, "{sampler:?}: red above");
+        assert!(mean(&made[0], 8..16, 2) > mean(&made[0], 0..8, 2) + 80.0, "{sampler:?}: blue below");
+        let apart = (mean(&made[1], 0..8, 1) - mean(&made[1], 8..16, 1)).abs();
+        assert!(apart < 40.0, "{sampler:?}: alike above and below");
+        assert!(mean(&made[1], 6..10, 2) > mean(&made[1], 0..3, 2) + 30.0, "{sampler:?}: bright middle");
+        assert!(generator.generate(&[request(0, 1, None)]).unwrap()[0] == made[0], "{sampler:?}: the same bits again");
+    }
 }
 
 #[test]

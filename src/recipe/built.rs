@@ -1,7 +1,7 @@
 //! What a recipe may say and this version cannot carry out. Knows the types, nothing of why.
 
 use super::problem::{Problem, render};
-use super::types::{Arm, Features, GeneratorKind, Recipe, Sampler};
+use super::types::{Arm, Features, GeneratorKind, Recipe};
 use crate::error::{Error, Result};
 
 /// Something that a recipe asks for and that cannot be built yet.
@@ -11,7 +11,7 @@ pub struct Unbuilt {
     pub key: String,
     /// The line that asks for it, from 1; `None` if it is a default.
     pub line: Option<usize>,
-    /// What cannot be built, in words: "the sampler `euler`".
+    /// What cannot be built, in words: "fine-tuning with LoRA".
     pub what: String,
 }
 
@@ -23,10 +23,6 @@ pub fn not_built_yet(recipe: &Recipe) -> Vec<Unbuilt> {
         if model.lora.is_some() {
             asked.push(("generator.lora", "fine-tuning with LoRA".to_string()));
         }
-    }
-    match recipe.generator.sampler {
-        Sampler::Ddim | Sampler::DpmSolver2M => {}
-        other => asked.push(("generator.sampler", format!("the sampler `{other}`"))),
     }
     if let Features::Inception(_) = recipe.filter.features {
         asked.push(("filter.features", "features of the Inception network".to_string()));

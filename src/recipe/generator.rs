@@ -10,6 +10,8 @@ use super::within::{ABOVE_ZERO, FROM_ZERO, SHARE};
 
 /// Noise levels of the diffusion process, hence the most steps that sampling can take.
 const NOISE_LEVELS: u64 = 1000;
+/// The sampler `lcm` walks some of so many steps, diffusers' `original_inference_steps`; a checkpoint may say another number.
+const LCM_STEPS: u64 = 50;
 /// The largest side of an image in pixels.
 const LARGEST: u64 = 4096;
 /// More resolution levels would halve the largest image to nothing.
@@ -37,6 +39,14 @@ pub(super) fn read(root: &Section<'_, '_>) -> Option<Generator> {
     let is_ddpm = word == Some(GeneratorWord::Ddpm);
 
     let size = size(&section);
+    let (sampler, steps) = (section.choice("sampler"), section.whole("steps", 1..=NOISE_LEVELS));
+    if let (true, Some(sampler), Some(steps)) = (is_ddpm, &sampler, &steps)
+        && sampler.value == Sampler::Lcm
+        && steps.value > LCM_STEPS
+    {
+        let allowed = format!("with the sampler `lcm`, a whole number from 1 to {LCM_STEPS}");
+        section.impossible("steps", steps.at.clone(), &format!("found {}", steps.value), &allowed);
+    }
     let details = match word {
         Some(GeneratorWord::StableDiffusion) => Some(GeneratorKind::StableDiffusion(stable_diffusion(&section))),
         Some(GeneratorWord::Ddpm) => Some(GeneratorKind::Ddpm(ddpm(&section, size.as_ref()))),
@@ -49,9 +59,9 @@ pub(super) fn read(root: &Section<'_, '_>) -> Option<Generator> {
     let generator = Generator {
         mode: value(section.choice("mode"), if is_ddpm { Mode::Txt2Img } else { Mode::Img2Img }),
         strength: value(section.number("strength", SHARE), 0.7),
-        steps: value(section.whole("steps", 1..=NOISE_LEVELS), 25) as usize,
+        steps: value(steps, 25) as usize,
         guidance: value(section.number("guidance", FROM_ZERO), 4.0),
-        sampler: value(section.choice("sampler"), Sampler::DpmSolver2M),
+        sampler: value(sampler, Sampler::DpmSolver2M),
         size: value(size, default_size(is_ddpm)),
         precision: value(section.choice("precision"), Precision::Bf16),
         batch: value(section.whole("batch", 1..=4096), 8) as usize,

@@ -53,6 +53,7 @@ spelled! {
     Sampler {
         Ddim = "ddim",
         DpmSolver2M = "dpm++2m",
+        DpmSolver2MKarras = "dpm++2m-karras",
         Euler = "euler",
         EulerAncestral = "euler-a",
         UniPc = "unipc",

@@ -173,6 +173,7 @@ pub enum Mode {
 pub enum Sampler {
     Ddim,
     DpmSolver2M,
+    DpmSolver2MKarras,
     Euler,
     EulerAncestral,
     UniPc,

@@ -1,36 +1,32 @@
 //! Samplers: walk from noise to an image along a noise schedule. They know no network: the caller runs it.
 //!
-//! The walk is: take [`Sampler::timesteps`], start at pure noise (or, for image to image, at [`Sampler::add_noise`] of
-//! index [`start_index`]), and feed the network's output of each timestep to [`Sampler::step`]. Timesteps and numerics follow
-//! diffusers' schedulers of the same names; golden values in `tests/golden/samplers.json`.
+//! The walk is: take [`Sampler::timesteps`], start at pure noise times [`Sampler::initial_scale`] (or, for image to image, at
+//! [`Sampler::add_noise`] of index [`start_index`]), show the network [`Sampler::scale_input`], and feed its output of each
+//! timestep to [`Sampler::step`], with [`step_noise`] where [`Sampler::wants_noise`]. Timesteps and numerics follow diffusers'
+//! schedulers of the same names; golden values in `tests/golden/samplers.json`.
 
 mod ddim;
+mod ddpm;
 mod dpm_solver;
+mod euler;
+mod lcm;
+mod pndm;
+mod prescribed;
+mod products;
+mod settings;
+mod spacing;
+#[cfg(test)]
+mod tests;
+mod unipc;
+
+pub use prescribed::{Prescribed, prescribed};
+pub use settings::{Consistency, Levels, Prediction, Settings, Solver, Spacing, Variance};
 
 use tch::{TchError, Tensor};
 
 use super::schedule::Schedule;
 use crate::error::{Error, Result};
 use crate::nn::noise::Stream;
-
-/// What the network's output means, for a sample `x = alpha * clean + sigma * noise`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Prediction {
-    /// The noise.
-    Epsilon,
-    /// `alpha * noise - sigma * clean` (Salimans and Ho 2022).
-    V,
-    /// The clean sample.
-    Sample,
-}
-
-/// How the sampling timesteps are spread over the training ones (Lin et al. 2023, table 2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spacing {
-    Leading,
-    Trailing,
-    Linspace,
-}
 
 /// Which sampler, as recipes name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,22 +35,43 @@ pub enum SamplerKind {
     Ddim,
     /// DPM-Solver++(2M), Lu et al. 2022; `karras`: noise levels of Karras et al. 2022, eq. 5, rho 7.
     DpmSolver2M { karras: bool },
+    /// Karras et al. 2022, algorithm 1 without churn.
+    Euler,
+    /// Euler with fresh noise in every step.
+    EulerAncestral,
+    /// Zhao et al. 2023, second order with `B(h) = exp(h) - 1`.
+    UniPc,
+    /// Liu et al. 2022; calls the network once more than it has steps.
+    Pndm,
+    /// Ho et al. 2020, ancestral.
+    Ddpm,
+    /// Luo et al. 2023; for networks distilled for it.
+    Lcm,
 }
 
 impl SamplerKind {
-    /// The sampler of that name: `ddim`, `dpm++2m` or `dpm++2m-karras`.
+    /// Every sampler, in the order in which messages list them.
+    pub const ALL: [SamplerKind; 9] = [
+        SamplerKind::Ddim,
+        SamplerKind::DpmSolver2M { karras: false },
+        SamplerKind::DpmSolver2M { karras: true },
+        SamplerKind::Euler,
+        SamplerKind::EulerAncestral,
+        SamplerKind::UniPc,
+        SamplerKind::Pndm,
+        SamplerKind::Ddpm,
+        SamplerKind::Lcm,
+    ];
+
+    /// The sampler of that name.
     ///
     /// # Errors
-    /// [`Error::Usage`] for another name.
+    /// [`Error::Usage`] that lists the names for another one.
     pub fn from_name(name: &str) -> Result<SamplerKind> {
-        match name {
-            "ddim" => Ok(SamplerKind::Ddim),
-            "dpm++2m" => Ok(SamplerKind::DpmSolver2M { karras: false }),
-            "dpm++2m-karras" => Ok(SamplerKind::DpmSolver2M { karras: true }),
-            _ => Err(Error::Usage(format!(
-                "sampler `{name}` is not built; allowed: `ddim`, `dpm++2m`, `dpm++2m-karras`"
-            ))),
-        }
+        SamplerKind::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+            let names: Vec<String> = SamplerKind::ALL.iter().map(|kind| format!("`{}`", kind.name())).collect();
+            Error::Usage(format!("there is no sampler `{name}`; allowed: {}", names.join(", ")))
+        })
     }
 
     /// The name that [`SamplerKind::from_name`] reads.
@@ -63,64 +80,171 @@ impl SamplerKind {
             SamplerKind::Ddim => "ddim",
             SamplerKind::DpmSolver2M { karras: false } => "dpm++2m",
             SamplerKind::DpmSolver2M { karras: true } => "dpm++2m-karras",
+            SamplerKind::Euler => "euler",
+            SamplerKind::EulerAncestral => "euler-a",
+            SamplerKind::UniPc => "unipc",
+            SamplerKind::Pndm => "pndm",
+            SamplerKind::Ddpm => "ddpm",
+            SamplerKind::Lcm => "lcm",
         }
     }
 
     /// A sampler ready for one batch: it holds the history of that batch alone.
     ///
     /// # Errors
-    /// [`Error::Usage`] if `steps` is 0 or more than the schedule has timesteps.
-    pub fn start(self, schedule: &Schedule, steps: usize, settings: Settings) -> Result<Box<dyn Sampler>> {
-        if steps == 0 || steps >= schedule.timesteps() {
-            let most = schedule.timesteps() - 1;
-            return Err(Error::Usage(format!("a sampler takes 1 to {most} steps, not {steps}")));
-        }
-        Ok(match self {
+    /// [`Error::Usage`] for a number of steps, or settings, that this sampler cannot walk.
+    pub fn start(self, schedule: &Schedule, steps: usize, settings: &Settings) -> Result<Box<dyn Sampler>> {
+        self.check(schedule, steps, settings)?;
+        let repeated = || {
+            Error::Usage(format!(
+                "{steps} steps are too many for the sampler `{}`: two of them would start at one noise level",
+                self.name()
+            ))
+        };
+        let sampler: Box<dyn Sampler> = match self {
             SamplerKind::Ddim => Box::new(ddim::Ddim::new(schedule, steps, settings)),
             SamplerKind::DpmSolver2M { karras } => {
-                Box::new(dpm_solver::DpmSolver2M::new(schedule, steps, settings, karras))
+                let sampler = dpm_solver::DpmSolver::new(schedule, steps, settings, karras);
+                if sampler.repeats() {
+                    return Err(repeated());
+                }
+                Box::new(sampler)
             }
-        })
+            SamplerKind::Euler => Box::new(euler::Euler::new(schedule, steps, settings, false)),
+            SamplerKind::EulerAncestral => Box::new(euler::Euler::new(schedule, steps, settings, true)),
+            SamplerKind::UniPc => {
+                let sampler = unipc::UniPc::new(schedule, steps, settings);
+                if sampler.repeats() {
+                    return Err(repeated());
+                }
+                Box::new(sampler)
+            }
+            SamplerKind::Pndm => Box::new(pndm::Pndm::new(schedule, steps, settings)),
+            SamplerKind::Ddpm => Box::new(ddpm::Ddpm::new(schedule, steps, settings)),
+            SamplerKind::Lcm => Box::new(lcm::Lcm::new(schedule, steps, settings)),
+        };
+        self.check_timesteps(schedule, settings, sampler.timesteps())?;
+        Ok(sampler)
     }
-}
 
-/// What a model prescribes to every sampler.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Settings {
-    pub prediction: Prediction,
-    pub spacing: Spacing,
-    /// Added to the timesteps of [`Spacing::Leading`] (1 for Stable Diffusion).
-    pub steps_offset: i64,
-    /// The predicted clean sample is held within `[-clip, clip]`: 1 for pixels, none for latents.
-    pub clip: Option<f64>,
-    /// DDIM's last step goes to the clean sample, not to timestep 0 (diffusers' `set_alpha_to_one`).
-    pub end_clean: bool,
+    /// Whether it looks up timesteps in the schedule, rather than noise levels between them.
+    fn walks_timesteps(self) -> bool {
+        matches!(self, SamplerKind::Ddim | SamplerKind::Pndm | SamplerKind::Ddpm | SamplerKind::Lcm)
+    }
+
+    fn check(self, schedule: &Schedule, steps: usize, settings: &Settings) -> Result<()> {
+        let total = schedule.timesteps();
+        let distilled = settings.consistency.steps;
+        let solver = &settings.solver;
+        let problem = if steps == 0 || steps > total {
+            format!("a sampler takes 1 to {total} steps, not {steps}")
+        } else if self == SamplerKind::Lcm && (distilled == 0 || distilled > total) {
+            format!("`original_inference_steps` is 1 to {total}, not {distilled}")
+        } else if self == SamplerKind::Lcm && steps > distilled {
+            format!("the sampler `lcm` takes 1 to {distilled} steps (`original_inference_steps`), not {steps}")
+        } else if self == SamplerKind::Pndm && settings.runge_kutta && steps < 4 {
+            format!("the sampler `pndm` with Runge-Kutta steps takes at least 4 steps, not {steps}")
+        } else if !(1..=3).contains(&solver.order) {
+            format!("`solver_order` is 1 to 3, not {}", solver.order)
+        } else if self == SamplerKind::UniPc
+            && solver.order > 1
+            && !solver.lower_order_final
+            && !settings.levels.end_at_lowest
+        {
+            "the sampler `unipc` cannot end at the clean sample without `lower_order_final`".to_string()
+        } else {
+            return Ok(());
+        };
+        Err(Error::Usage(problem))
+    }
+
+    fn check_timesteps(self, schedule: &Schedule, settings: &Settings, timesteps: &[f64]) -> Result<()> {
+        let total = schedule.timesteps();
+        if !self.walks_timesteps() {
+            return Ok(());
+        }
+        if let Some(beyond) = timesteps.iter().find(|t| !(0.0..total as f64).contains(*t)) {
+            return Err(Error::Usage(format!(
+                "{} steps with `steps_offset` {} would visit timestep {beyond} of 0 to {}; take fewer steps",
+                timesteps.len(),
+                settings.steps_offset,
+                total - 1
+            )));
+        }
+        let blind = |t: &&f64| schedule.alphas_cumprod()[**t as usize] == 0.0;
+        if settings.prediction == Prediction::Epsilon && timesteps.iter().any(|t| blind(&t)) {
+            return Err(Error::Usage(format!(
+                "the sampler `{}` cannot start from noise alone (`rescale_betas_zero_snr`) with a network that predicts \
+                 noise; `euler`, `euler-a`, `dpm++2m` and `unipc` can",
+                self.name()
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// One walk from noise to a sample. Every operation is element by element, so rows of a batch never meet.
 pub trait Sampler {
-    /// Training timesteps, noisiest first, as the network is asked.
-    fn timesteps(&self) -> &[i64];
+    /// Training timesteps as the network is asked, noisiest first, one a network call: as many as steps, but for PNDM. They
+    /// may be fractional.
+    fn timesteps(&self) -> &[f64];
+
+    /// What standard normal noise is multiplied by to be the first sample of a walk from noise.
+    fn initial_scale(&self) -> f64 {
+        1.0
+    }
+
+    /// The sample before step `index` as the network is shown it.
+    fn scale_input(&self, sample: &Tensor, index: usize) -> Result<Tensor, TchError> {
+        let _ = index;
+        Ok(sample.shallow_clone())
+    }
 
     /// The clean sample noised to the level at which step `index` starts; `noise` is standard normal.
     fn add_noise(&self, clean: &Tensor, noise: &Tensor, index: usize) -> Result<Tensor, TchError>;
 
-    /// The sample after step `index`, from the network's output for the sample before it; any shape, float kind kept.
-    fn step(&mut self, model_output: &Tensor, index: usize, sample: &Tensor) -> Result<Tensor, TchError>;
+    /// Whether step `index` adds fresh noise.
+    fn wants_noise(&self, index: usize) -> bool {
+        let _ = index;
+        false
+    }
+
+    /// The sample after step `index`, from the network's output for the sample before it; any shape, float kind kept. `noise`
+    /// is standard normal, looked at only where [`Sampler::wants_noise`].
+    ///
+    /// # Errors
+    /// [`TchError`] where libtorch refuses, or where noise is wanted and not there.
+    fn step(
+        &mut self,
+        model_output: &Tensor,
+        index: usize,
+        sample: &Tensor,
+        noise: Option<&Tensor>,
+    ) -> Result<Tensor, TchError>;
 }
 
-/// The first step of an image-to-image walk: of `steps` only the last `strength` (in (0, 1]) are walked, at least one.
+/// The first step of an image-to-image walk: of `steps` only the last `strength` (in (0, 1]) are walked, at least one. PNDM's
+/// extra call belongs to the walk that starts.
 pub fn start_index(steps: usize, strength: f64) -> usize {
     let walked = ((steps as f64 * strength) as usize).clamp(1, steps);
     steps - walked
 }
 
-/// Standard normal noise `[keys, ..shape]` in fp32 on the CPU, each row from its own key's stream.
+/// Standard normal noise `[keys, ..shape]` in fp32 on the CPU, each row from its own key's stream: what a walk starts from.
 pub fn noise(keys: &[[u8; 32]], shape: &[i64]) -> Tensor {
+    draw(keys, "latents", shape)
+}
+
+/// As [`noise`], for the step `index` of walks that want it there.
+pub fn step_noise(keys: &[[u8; 32]], index: usize, shape: &[i64]) -> Tensor {
+    draw(keys, &format!("step {index}"), shape)
+}
+
+fn draw(keys: &[[u8; 32]], label: &str, shape: &[i64]) -> Tensor {
     let numel = shape.iter().product::<i64>() as usize;
     let mut values = Vec::with_capacity(keys.len() * numel);
     for key in keys {
-        values.extend(Stream::new(key, "latents").normals(numel));
+        values.extend(Stream::new(key, label).normals(numel));
     }
     let mut size = vec![keys.len() as i64];
     size.extend_from_slice(shape);
@@ -140,137 +264,23 @@ fn predicted_clean(
         Prediction::V => weighted(sample, alpha, output, -sigma)?,
         Prediction::Sample => output.shallow_clone(),
     };
+    clipped(settings, clean)
+}
+
+/// A clean sample held within the settings' range.
+fn clipped(settings: &Settings, clean: Tensor) -> Result<Tensor, TchError> {
     match settings.clip {
         Some(clip) => clean.f_clamp(-clip, clip),
         None => Ok(clean),
     }
 }
 
+/// Noise that a step wants.
+fn fresh(noise: Option<&Tensor>) -> Result<&Tensor, TchError> {
+    noise.ok_or_else(|| TchError::Torch("this step of the sampler wants noise and was given none".to_string()))
+}
+
 /// `a * x + b * y`.
 fn weighted(x: &Tensor, a: f64, y: &Tensor, b: f64) -> Result<Tensor, TchError> {
     x.f_mul_scalar(a)?.f_add(&y.f_mul_scalar(b)?)
-}
-
-/// `numpy.linspace(0, last, n)` rounded half to even.
-fn linspace(last: f64, n: usize) -> Vec<i64> {
-    let step = last / (n.max(2) - 1) as f64;
-    (0..n).map(|i| (i as f64 * step).round_ties_even() as i64).collect()
-}
-
-/// Timesteps of [`Spacing::Trailing`], noisiest first.
-fn trailing(timesteps: usize, steps: usize) -> Vec<i64> {
-    let ratio = timesteps as f64 / steps as f64;
-    (0..steps).map(|i| (timesteps as f64 - i as f64 * ratio).round_ties_even() as i64 - 1).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::diffusion::golden;
-    use crate::diffusion::schedule::Betas;
-    use tch::{Device, Kind};
-
-    /// The fake model of `tests/golden/samplers.py`.
-    fn model(x: &Tensor, t: i64) -> Tensor {
-        (x * 3.0 + t as f64 / 1000.0).cos() * 0.7
-    }
-
-    fn wave(scale: f64, kind: Kind) -> Tensor {
-        (Tensor::arange_start(1, 25, (Kind::Double, Device::Cpu)) * scale).view([2, 3, 2, 2]).to_kind(kind)
-    }
-
-    #[test]
-    fn whole_walks_are_those_of_diffusers() {
-        let cases = golden("samplers.json");
-        for case in cases.as_array().unwrap() {
-            let text = |key: &str| case[key].as_str().unwrap();
-            let schedule = match text("betas") {
-                "cosine" => Betas::Cosine,
-                "linear" => Betas::Linear { start: 1e-4, end: 0.02 },
-                _ => Betas::ScaledLinear { start: 0.00085, end: 0.012 },
-            };
-            let settings = Settings {
-                prediction: match text("prediction") {
-                    "epsilon" => Prediction::Epsilon,
-                    "v_prediction" => Prediction::V,
-                    _ => Prediction::Sample,
-                },
-                spacing: match text("spacing") {
-                    "leading" => Spacing::Leading,
-                    "trailing" => Spacing::Trailing,
-                    _ => Spacing::Linspace,
-                },
-                steps_offset: case["offset"].as_i64().unwrap(),
-                clip: case["clip"].as_bool().unwrap().then_some(1.0),
-                end_clean: case["end_clean"].as_bool().unwrap(),
-            };
-            let steps = case["steps"].as_u64().unwrap() as usize;
-            let kind = SamplerKind::from_name(text("sampler")).unwrap();
-            let schedule = Schedule::new(schedule, 1000);
-            for float in [Kind::Double, Kind::Float] {
-                let mut sampler = kind.start(&schedule, steps, settings).unwrap();
-                let timesteps: Vec<i64> =
-                    case["timesteps"].as_array().unwrap().iter().map(|t| t.as_i64().unwrap()).collect();
-                assert_eq!(sampler.timesteps(), timesteps, "{case}");
-                let noise = wave(1.0, Kind::Double).sin().to_kind(float);
-                let (start, mut x) = match case["strength"].as_f64() {
-                    None => (0, noise),
-                    Some(strength) => {
-                        let start = start_index(steps, strength);
-                        let clean = wave(0.37, Kind::Double).cos().to_kind(float);
-                        (start, sampler.add_noise(&clean, &noise, start).unwrap())
-                    }
-                };
-                for (index, t) in timesteps.iter().enumerate().skip(start) {
-                    x = sampler.step(&model(&x, *t), index, &x).unwrap();
-                }
-                assert_eq!(x.kind(), float);
-                let ours: Vec<f64> = Vec::try_from(x.to_kind(Kind::Double).view([-1])).unwrap();
-                for (ours, theirs) in ours.iter().zip(case["final"].as_array().unwrap()) {
-                    let theirs = theirs.as_f64().unwrap();
-                    assert!((ours - theirs).abs() < 1e-5 * (1.0 + theirs.abs()), "{float:?} {ours} {theirs} {case}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn names_and_kinds_go_both_ways_and_unknown_ones_are_refused() {
-        for name in ["ddim", "dpm++2m", "dpm++2m-karras"] {
-            assert_eq!(SamplerKind::from_name(name).unwrap().name(), name);
-        }
-        let message = SamplerKind::from_name("euler").unwrap_err().to_string();
-        assert_eq!(message, "sampler `euler` is not built; allowed: `ddim`, `dpm++2m`, `dpm++2m-karras`");
-    }
-
-    #[test]
-    fn no_steps_and_too_many_are_refused() {
-        let schedule = Schedule::new(Betas::Cosine, 1000);
-        let settings = Settings {
-            prediction: Prediction::V,
-            spacing: Spacing::Trailing,
-            steps_offset: 0,
-            clip: None,
-            end_clean: true,
-        };
-        for steps in [0, 1000] {
-            let Err(error) = SamplerKind::Ddim.start(&schedule, steps, settings) else { panic!("{steps} steps") };
-            assert_eq!(error.to_string(), format!("a sampler takes 1 to 999 steps, not {steps}"));
-        }
-        SamplerKind::Ddim.start(&schedule, 1, settings).unwrap();
-        SamplerKind::DpmSolver2M { karras: true }.start(&schedule, 1, settings).unwrap();
-    }
-
-    #[test]
-    fn strength_is_the_share_of_the_walk() {
-        assert_eq!([1.0, 0.6, 0.5, 0.01].map(|strength| start_index(25, strength)), [0, 10, 13, 24]);
-    }
-
-    #[test]
-    fn noise_of_an_image_depends_on_its_key_alone() {
-        let one = noise(&[[1; 32]], &[3, 2, 2]);
-        let two = noise(&[[0; 32], [1; 32]], &[3, 2, 2]);
-        assert_eq!((two.size(), two.get(1)), (vec![2, 3, 2, 2], one.get(0)));
-        assert_ne!(two.get(0), two.get(1));
-    }
 }

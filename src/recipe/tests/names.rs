@@ -237,7 +237,7 @@ arms = ["real", "oversample"]
     10 | sampler = "dpm++"
        |           ^^^^^^^ unknown
        |
-       = allowed: `ddim`, `dpm++2m`, `euler`, `euler-a`, `unipc`, `pndm`, `ddpm` or `lcm`
+       = allowed: `ddim`, `dpm++2m`, `dpm++2m-karras`, `euler`, `euler-a`, `unipc`, `pndm`, `ddpm` or `lcm`
        = help: did you mean `dpm++2m`?
 
     error: `mode` in `[generator]` does not know `img2image`

@@ -260,7 +260,7 @@ encode = 95
     8 | sampler = true
       |           ^^^^ found `true`
       |
-      = allowed: `ddim`, `dpm++2m`, `euler`, `euler-a`, `unipc`, `pndm`, `ddpm` or `lcm`
+      = allowed: `ddim`, `dpm++2m`, `dpm++2m-karras`, `euler`, `euler-a`, `unipc`, `pndm`, `ddpm` or `lcm`
 
     error: `seed` in `[generator]` has the wrong type
      --> recipes/birds.toml:9:8
