@@ -7,6 +7,8 @@
 //! | the files of the weights that are used | variants that are not used |
 //! | the place of each in the layout | the checkpoint's path, the names of shards |
 
+use std::path::Path;
+
 use blake3::Hasher;
 
 use super::{Checkpoint, Component};
@@ -14,21 +16,36 @@ use super::{Checkpoint, Component};
 impl Checkpoint {
     /// BLAKE3 over the checkpoint's files; the same wherever the checkpoint lies. Reads all weights, on all cores.
     pub fn digest(&self) -> [u8; 32] {
+        self.digest_of(|_| None)
+    }
+
+    /// As [`Checkpoint::digest`], without reading files of weights of which `known` tells the BLAKE3.
+    pub fn digest_of(&self, known: impl Fn(&Path) -> Option<[u8; 32]>) -> [u8; 32] {
         let mut all = Hasher::new_derive_key("birdaug 2026 checkpoint v1");
-        let mut add = |place: &str, content: &[u8]| {
+        let of = |content: &[u8]| *Hasher::new().update_rayon(content).finalize().as_bytes();
+        let mut add = |place: &str, content: [u8; 32]| {
             all.update(&(place.len() as u64).to_le_bytes());
             all.update(place.as_bytes());
-            all.update(Hasher::new().update_rayon(content).finalize().as_bytes());
+            all.update(&content);
         };
         for (place, content) in &self.small {
-            add(place, content);
+            add(place, of(content));
         }
         for component in Component::ALL {
             let files = self.weights.iter().filter(|(of, _)| *of == component).flat_map(|(_, files)| files);
             for (shard, file) in files.enumerate() {
-                add(&format!("{} {shard}", component.folder()), file.content());
+                let content = known(&file.path).unwrap_or_else(|| of(file.content()));
+                add(&format!("{} {shard}", component.folder()), content);
             }
         }
         *all.finalize().as_bytes()
+    }
+
+    /// The files of weights that are used.
+    pub fn weight_files(&self) -> Vec<&Path> {
+        let mut files: Vec<&Path> =
+            self.weights.iter().flat_map(|(_, files)| files).map(|file| file.path.as_path()).collect();
+        files.dedup();
+        files
     }
 }

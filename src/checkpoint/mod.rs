@@ -9,6 +9,7 @@ mod digest;
 mod fields;
 mod folder;
 mod index;
+pub mod lora;
 mod names;
 mod safetensors_file;
 pub mod scheduler;

@@ -20,6 +20,15 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// As recipes write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::Fp32 => "fp32",
+            Precision::Bf16 => "bf16",
+            Precision::Fp16 => "fp16",
+        }
+    }
+
     /// tch's name for it.
     pub fn kind(self) -> Kind {
         match self {

@@ -1,0 +1,57 @@
+//! The files of a LoRA, as diffusers and peft write them: tensors and metadata. Knows no libtorch, and not what the tensors
+//! mean.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::safetensors_file::SafetensorsFile;
+use super::tensors::Tensors;
+use crate::error::{Error, Result};
+
+/// Names that a LoRA's file has in its folder, diffusers' first.
+const NAMES: [&str; 2] = ["pytorch_lora_weights.safetensors", "adapter_model.safetensors"];
+
+/// A LoRA's file, not read yet.
+pub struct LoraFile {
+    pub path: PathBuf,
+    pub tensors: Tensors,
+    /// The file's own metadata.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl LoraFile {
+    /// Opens a file, or the one in a folder.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where there is none, or it is not whole.
+    pub fn open(path: &Path) -> Result<LoraFile> {
+        let file = match path.is_dir() {
+            false => path.to_path_buf(),
+            true => NAMES.iter().map(|name| path.join(name)).find(|file| file.is_file()).ok_or_else(|| {
+                Error::input_help(
+                    format!("`{}` holds no LoRA: neither `{}` nor `{}`", path.display(), NAMES[0], NAMES[1]),
+                    "name the file itself, or a folder that diffusers' `save_lora_weights` wrote",
+                )
+            })?,
+        };
+        let opened = SafetensorsFile::open(&file)?;
+        let tensors = opened.names().into_iter().map(|name| Ok((name.clone(), opened.tensor(&name)?)));
+        Ok(LoraFile { tensors: tensors.collect::<Result<_>>()?, metadata: metadata(opened.content()), path: file })
+    }
+
+    /// BLAKE3 of the file's bytes.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be read.
+    pub fn digest(&self) -> Result<[u8; 32]> {
+        Ok(*blake3::hash(SafetensorsFile::open(&self.path)?.content()).as_bytes())
+    }
+}
+
+/// `__metadata__` of a safetensors file that was found whole.
+fn metadata(content: &[u8]) -> BTreeMap<String, String> {
+    let Some((length, rest)) = content.split_first_chunk::<8>() else { return BTreeMap::new() };
+    let header = rest.get(..u64::from_le_bytes(*length) as usize).unwrap_or_default();
+    let header: serde_json::Value = serde_json::from_slice(header).unwrap_or_default();
+    serde_json::from_value(header["__metadata__"].clone()).unwrap_or_default()
+}
