@@ -6,12 +6,15 @@
 //! | the tokeniser's files | the safety checker |
 //! | the files of the weights that are used | variants that are not used |
 //! | the place of each in the layout | the checkpoint's path, the names of shards |
+//!
+//! A checkpoint in one file and the same one as a folder have different digests: their bytes differ.
 
 use std::path::Path;
 
 use blake3::Hasher;
 
-use super::{Checkpoint, Component};
+use super::safetensors_file::SafetensorsFile;
+use super::{Checkpoint, Weights};
 
 impl Checkpoint {
     /// BLAKE3 over the checkpoint's files; the same wherever the checkpoint lies. Reads all weights, on all cores.
@@ -31,21 +34,29 @@ impl Checkpoint {
         for (place, content) in &self.small {
             add(place, of(content));
         }
-        for component in Component::ALL {
-            let files = self.weights.iter().filter(|(of, _)| *of == component).flat_map(|(_, files)| files);
-            for (shard, file) in files.enumerate() {
-                let content = known(&file.path).unwrap_or_else(|| of(file.content()));
-                add(&format!("{} {shard}", component.folder()), content);
-            }
+        for (place, file) in self.weights.files() {
+            add(&place, known(&file.path).unwrap_or_else(|| of(file.content())));
         }
         *all.finalize().as_bytes()
     }
 
     /// The files of weights that are used.
     pub fn weight_files(&self) -> Vec<&Path> {
-        let mut files: Vec<&Path> =
-            self.weights.iter().flat_map(|(_, files)| files).map(|file| file.path.as_path()).collect();
-        files.dedup();
-        files
+        self.weights.files().into_iter().map(|(_, file)| file.path.as_path()).collect()
+    }
+}
+
+impl Weights {
+    /// Each file with its place in the layout.
+    fn files(&self) -> Vec<(String, &SafetensorsFile)> {
+        match self {
+            Weights::Single(file, _) => vec![("all".to_string(), file)],
+            Weights::Folder(components) => components
+                .iter()
+                .flat_map(|(component, files)| {
+                    files.iter().enumerate().map(|(shard, file)| (format!("{} {shard}", component.folder()), file))
+                })
+                .collect(),
+        }
     }
 }

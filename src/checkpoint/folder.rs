@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::config::{TextEncoderConfig, UnetConfig, VaeConfig};
-use super::{Checkpoint, Component, index, text_encoder, unet, vae, weights};
+use super::{Checkpoint, Component, Weights, index, text_encoder, tokenizer, unet, vae, weights};
 use crate::error::{Error, IoContext, Result};
 
 /// Files without which there is no checkpoint.
@@ -16,26 +16,13 @@ const NEEDED: [&str; 5] = [
     "scheduler/scheduler_config.json",
 ];
 
-/// Files that a tokeniser is made of; which are there depends on the version that wrote them.
-pub(super) const VOCABULARY: [&str; 5] = [
-    "tokenizer/vocab.json",
-    "tokenizer/merges.txt",
-    "tokenizer/tokenizer.json",
-    "tokenizer/tokenizer_config.json",
-    "tokenizer/special_tokens_map.json",
-];
-
 /// Opens the folder `root`.
 ///
 /// # Errors
 /// As [`Checkpoint::open`].
 pub fn open(root: &Path) -> Result<Checkpoint> {
     if !root.is_dir() {
-        return Err(if root.exists() {
-            Error::input(format!("`{}` is a file, not a checkpoint's folder in the diffusers layout", root.display()))
-        } else {
-            Error::input(format!("`{}`: there is no such checkpoint", root.display()))
-        });
+        return Err(Error::input(format!("`{}`: there is no such checkpoint", root.display())));
     }
     if root.join(NEEDED[0]).is_file() {
         index::check(&root.join(NEEDED[0]), &read(root, NEEDED[0])?)?;
@@ -46,16 +33,16 @@ pub fn open(root: &Path) -> Result<Checkpoint> {
     let text_encoder = text_encoder::read(&root.join(NEEDED[3]), &read(root, NEEDED[3])?)?;
     agree(root, &unet, &vae, &text_encoder)?;
     let mut small = Vec::new();
-    for place in NEEDED[1..].iter().chain(&VOCABULARY) {
-        let path = root.join(place);
-        if path.is_file() {
-            small.push((*place, fs::read(&path).doing("read", &path)?));
-        }
+    for place in &NEEDED[1..] {
+        small.push((place.to_string(), read(root, place)?.into_bytes()));
+    }
+    let vocabulary = root.join("tokenizer");
+    for (name, content) in tokenizer::files(&vocabulary)? {
+        small.push((format!("tokenizer/{name}"), content));
     }
     let mut files = Vec::new();
     for component in Component::ALL {
-        let stem = if component == Component::TextEncoder { "model" } else { "diffusion_pytorch_model" };
-        files.push((component, weights::open(&root.join(component.folder()), stem)?));
+        files.push((component, weights::open(&root.join(component.folder()), component.stem())?));
     }
     Ok(Checkpoint {
         path: root.to_path_buf(),
@@ -64,8 +51,9 @@ pub fn open(root: &Path) -> Result<Checkpoint> {
         text_encoder,
         scheduler: read(root, NEEDED[4])?,
         scheduler_path: root.join(NEEDED[4]),
+        vocabulary,
         small,
-        weights: files,
+        weights: Weights::Folder(files),
     })
 }
 
@@ -77,13 +65,9 @@ fn read(root: &Path, place: &str) -> Result<String> {
 /// All files must be there that are no weights; the error names what is missing, and what the folder holds instead.
 fn complete(root: &Path) -> Result<()> {
     let mut missing: Vec<&str> = NEEDED.iter().copied().filter(|place| !root.join(place).is_file()).collect();
-    let has = |place: &str| root.join(place).is_file();
-    let tokenizer = if has("tokenizer/tokenizer.json") {
-        vec![]
-    } else {
-        ["tokenizer/vocab.json", "tokenizer/merges.txt"].into_iter().filter(|place| !has(place)).collect()
-    };
-    missing.extend(tokenizer);
+    let vocabulary: Vec<String> =
+        tokenizer::missing(&root.join("tokenizer")).iter().map(|name| format!("tokenizer/{name}")).collect();
+    missing.extend(vocabulary.iter().map(String::as_str));
     if missing.is_empty() {
         return Ok(());
     }

@@ -8,16 +8,18 @@ use super::tensors::Stored;
 pub enum Fate {
     /// It is nothing that a network here needs.
     Passed,
-    /// It gets this name.
-    Named(String),
+    /// It belongs to a network by this name; where there are several, its rows are cut into so many equal parts.
+    Named(Component, Vec<String>),
+    /// Nobody knows it.
+    Unknown,
 }
 
 /// What becomes of a tensor in a component's own file.
 pub fn fate(component: Component, name: &str) -> Fate {
     match component {
-        Component::Unet => Fate::Named(name.to_string()),
-        Component::Vae => Fate::Named(attention(name)),
-        Component::TextEncoder => text(name),
+        Component::Unet => Fate::Named(component, vec![name.to_string()]),
+        Component::Vae => Fate::Named(component, vec![attention(name)]),
+        Component::TextEncoder => text(name).map_or(Fate::Passed, |name| Fate::Named(component, vec![name])),
     }
 }
 
@@ -36,14 +38,14 @@ fn attention(name: &str) -> String {
 }
 
 /// transformers 5 leaves `text_model.` out; whole CLIPs hold a picture half and projections, which no prompt needs.
-fn text(name: &str) -> Fate {
+fn text(name: &str) -> Option<String> {
     const OTHERS: [&str; 4] = ["vision_model.", "visual_projection.", "text_projection.", "logit_scale"];
     if name.ends_with("embeddings.position_ids") || OTHERS.iter().any(|other| name.starts_with(other)) {
-        Fate::Passed
+        None
     } else if name.starts_with("text_model.") {
-        Fate::Named(name.to_string())
+        Some(name.to_string())
     } else {
-        Fate::Named(format!("text_model.{name}"))
+        Some(format!("text_model.{name}"))
     }
 }
 
@@ -52,4 +54,19 @@ pub fn flatten(component: Component, name: &str, tensor: &mut Stored) {
     if component == Component::Vae && name.contains(".attentions.0.to_") && tensor.shape.ends_with(&[1, 1]) {
         tensor.shape.truncate(2);
     }
+}
+
+/// The rows of `part` among `parts` equal ones; `None` if the rows do not fall into so many.
+pub fn rows(tensor: &Stored, part: usize, parts: usize) -> Option<Stored> {
+    if parts == 1 {
+        return Some(tensor.clone()); // a number has no rows
+    }
+    let rows = *tensor.shape.first()?;
+    if !rows.is_multiple_of(parts) {
+        return None;
+    }
+    let mut cut = tensor.clone();
+    cut.shape[0] = rows / parts;
+    cut.start += part * cut.shape.iter().product::<usize>() * cut.dtype.width();
+    Some(cut)
 }

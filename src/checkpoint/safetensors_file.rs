@@ -93,6 +93,11 @@ impl SafetensorsFile {
         self.header.info(name).map(|info| info.shape.as_slice())
     }
 
+    /// A note that the file's writer left in its header.
+    pub fn note(&self, name: &str) -> Option<&str> {
+        self.header.metadata().as_ref()?.get(name).map(String::as_str)
+    }
+
     /// A tensor by its name in the file.
     ///
     /// # Errors

@@ -25,33 +25,48 @@ struct Index {
 /// # Errors
 /// [`Error::Input`] if there are none, only pickles, or a shard is missing; what [`SafetensorsFile::open`] says.
 pub fn open(folder: &Path, stem: &str) -> Result<Vec<SafetensorsFile>> {
-    for variant in VARIANTS {
-        let whole = folder.join(format!("{stem}{variant}.safetensors"));
-        if whole.exists() {
-            return Ok(vec![SafetensorsFile::open(&whole)?]);
-        }
-        // Both have been diffusers' way to name the index of a variant.
-        for index in
-            [format!("{stem}.safetensors.index{variant}.json"), format!("{stem}{variant}.safetensors.index.json")]
-        {
-            let index = folder.join(index);
-            if index.exists() {
-                return shards(folder, &index);
-            }
-        }
+    match choose(stem, |name| folder.join(name).exists()) {
+        None => Err(none(folder, stem)?),
+        Some(name) if name.ends_with(".json") => shards(folder, &folder.join(name)),
+        Some(name) => Ok(vec![SafetensorsFile::open(&folder.join(name))?]),
     }
-    Err(none(folder, stem)?)
 }
 
-fn shards(folder: &Path, path: &Path) -> Result<Vec<SafetensorsFile>> {
+/// The file that holds the weights, or the index of those that do, among those that `exists` knows.
+pub fn choose(stem: &str, exists: impl Fn(&str) -> bool) -> Option<String> {
+    let names = VARIANTS.iter().flat_map(|variant| {
+        [
+            format!("{stem}{variant}.safetensors"),
+            // Both have been diffusers' way to name the index of a variant.
+            format!("{stem}.safetensors.index{variant}.json"),
+            format!("{stem}{variant}.safetensors.index.json"),
+        ]
+    });
+    names.into_iter().find(|name| exists(name))
+}
+
+/// The shards that an index names.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Input`] if it is no index, or names a file outside its folder.
+pub fn shard_names(path: &Path) -> Result<BTreeSet<String>> {
+    Ok(read_index(path)?.weight_map.into_values().collect())
+}
+
+fn read_index(path: &Path) -> Result<Index> {
     let text = fs::read(path).doing("read", path)?;
     let index: Index = serde_json::from_slice(&text).map_err(|error| {
         Error::input_help(format!("`{}`: is no index of shards: {error}", path.display()), "fetch the file again")
     })?;
-    let names: BTreeSet<&String> = index.weight_map.values().collect();
-    if let Some(name) = names.iter().find(|name| name.contains(['/', '\\'])) {
-        return Err(Error::input(format!("`{}`: a shard is named `{name}`, outside its folder", path.display())));
+    match index.weight_map.values().find(|name| name.contains(['/', '\\']) || name.contains("..")) {
+        Some(name) => Err(Error::input(format!("`{}`: a shard is named `{name}`, outside its folder", path.display()))),
+        None => Ok(index),
     }
+}
+
+fn shards(folder: &Path, path: &Path) -> Result<Vec<SafetensorsFile>> {
+    let index = read_index(path)?;
+    let names: BTreeSet<&String> = index.weight_map.values().collect();
     let missing: Vec<&str> =
         names.iter().filter(|name| !folder.join(name).exists()).map(|name| name.as_str()).collect();
     if !missing.is_empty() {

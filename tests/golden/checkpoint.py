@@ -1,6 +1,8 @@
 """Small checkpoints with random weights, in both layouts, and their tokeniser: fills checkpoint/ beside this file.
 
 Usage: checkpoint.py BPE
+       checkpoint.py BPE DIR    1.x and 2.x with the published four levels and two blocks a level, into DIR, which
+                                `BIRDAUG_SINGLE=DIR cargo test --release original` then compares
 BPE is `bpe_simple_vocab_16e6.txt.gz`, the vocabulary of CLIP (MIT, OpenAI), as the package open_clip_torch ships it.
 Its first merges become the small vocabulary of the fixtures.
 
@@ -65,22 +67,24 @@ def write_tokenizer(folder, vocab, merges, pad):
     )
 
 
-def networks(two):
+def networks(two, levels):
     torch.manual_seed(2 if two else 1)
     unet = UNet2DConditionModel(
         sample_size=8,
-        block_out_channels=(4, 8),
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        layers_per_block=1,
+        block_out_channels=(4, 8, 8, 8)[:levels],
+        down_block_types=("CrossAttnDownBlock2D",) * (levels - 1) + ("DownBlock2D",),
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * (levels - 1),
+        layers_per_block=levels // 2,
         cross_attention_dim=4,
         attention_head_dim=2,
+        use_linear_projection=two,
         norm_num_groups=2,
     )
     vae = AutoencoderKL(
-        block_out_channels=(4, 4),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(4, 4, 8, 8)[:levels],
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        layers_per_block=levels // 2,
         norm_num_groups=2,
     )
     text = CLIPTextModel(
@@ -98,7 +102,7 @@ def networks(two):
     return unet.half(), vae.half(), text.half()
 
 
-def old_unet(name, depth, levels):
+def old_unet(name, depth):
     """diffusers' name of a U-Net's tensor as the original one."""
     name = re.sub(r"^time_embedding\.linear_(\d)", lambda m: f"time_embed.{2 * int(m[1]) - 2}", name)
     name = re.sub(r"^conv_in\.", "input_blocks.0.0.", name)
@@ -191,10 +195,10 @@ def save(name, tensors):
     save_file({n: t.contiguous() for n, t in tensors.items()}, OUT / f"{name}.safetensors")
 
 
-def version_1(vocab, merges):
-    folder = OUT / "v1"
-    write_tokenizer(folder / "tokenizer", vocab, merges, "<|endoftext|>")
-    unet, vae, text = networks(False)
+def version(name, two, levels, vocab, merges):
+    folder = OUT / name
+    write_tokenizer(folder / "tokenizer", vocab, merges, "!" if two else "<|endoftext|>")
+    unet, vae, text = networks(two, levels)
     kept = {path.name: path.read_bytes() for path in (folder / "tokenizer").iterdir()}
     StableDiffusionPipeline(
         unet=unet,
@@ -218,32 +222,36 @@ def version_1(vocab, merges):
     for file, content in kept.items():  # as the published checkpoints have it, not as today's transformers writes it
         (folder / "tokenizer" / file).write_bytes(content)
 
-    unet = load("v1", "unet", "diffusion_pytorch_model")
-    vae = load("v1", "vae", "diffusion_pytorch_model")
-    words = load("v1", "text_encoder", "model")
-    whole = {old_unet(n, 1, 2): t for n, t in unet.items()}
-    autoencoder = {old_vae(n, 2): t for n, t in vae.items()}
+    unet = load(name, "unet", "diffusion_pytorch_model")
+    vae = load(name, "vae", "diffusion_pytorch_model")
+    words = load(name, "text_encoder", "model")
+    whole = {old_unet(n, levels // 2): t for n, t in unet.items()}
+    autoencoder = {old_vae(n, levels): t for n, t in vae.items()}
     whole |= {n: conv(n, t) for n, t in autoencoder.items()}
-    back = convert_ldm_unet_checkpoint(dict(whole), dict(layers_per_block=1, class_embed_type=None))
+    back = convert_ldm_unet_checkpoint(dict(whole), dict(layers_per_block=levels // 2, class_embed_type=None))
     assert same(back, unet), "the inverse is not the one of diffusers"
-    back = convert_ldm_vae_checkpoint(dict(whole), dict(down_block_types=[0, 0], up_block_types=[0, 0]))
+    back = convert_ldm_vae_checkpoint(dict(whole), dict(down_block_types=[0] * levels, up_block_types=[0] * levels))
     assert same(back, vae), "the inverse is not the one of diffusers"
-    whole |= {f"cond_stage_model.transformer.text_model.{n}": t for n, t in words.items()}
-    whole["cond_stage_model.transformer.text_model.embeddings.position_ids"] = torch.arange(77)[None]
+    if two:
+        whole |= old_open_clip(words, 2)
+    else:
+        whole |= {f"cond_stage_model.transformer.text_model.{n}": t for n, t in words.items()}
+        whole["cond_stage_model.transformer.text_model.embeddings.position_ids"] = torch.arange(77)[None]
     whole["model_ema.num_updates"] = torch.tensor(7)
     whole["model_ema.diffusion_modeltime_embed0weight"] = torch.zeros(2)
     whole["alphas_cumprod"] = torch.ones(4)
-    save("v1", whole)
+    save(name, whole)
+    return vae
 
+
+def older_autoencoder(vae):
     middle = {old_names(n): t for n, t in vae.items() if "mid_block.attentions" in n}
     save("v1-vae-old", {n: t[:, :, None, None] if t.dim() == 2 else t for n, t in middle.items()})
 
 
-def version_2():
-    networks(True)[2].save_pretrained(OUT / "v2/text_encoder")
-    words = load("v2", "text_encoder", "model")
-    whole = old_open_clip(words, 2)
-    save("v2", whole)
+def open_clip():
+    networks(True, 2)[2].save_pretrained(OUT / "v2/text_encoder")
+    save("v2", old_open_clip(load("v2", "text_encoder", "model"), 2))
 
 
 def same(one, other):
@@ -261,5 +269,10 @@ def old_names(name):
 
 if __name__ == "__main__":
     vocab, merges = vocabulary(sys.argv[1], MERGES)
-    version_1(vocab, merges)
-    version_2()
+    if len(sys.argv) > 2:
+        OUT = pathlib.Path(sys.argv[2])
+        version("v1", False, 4, vocab, merges)
+        version("v2", True, 4, vocab, merges)
+    else:
+        older_autoencoder(version("v1", False, 2, vocab, merges))
+        open_clip()
