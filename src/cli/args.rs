@@ -75,6 +75,8 @@ pub enum Command {
     Cache(Cache),
     /// Measure two folders of images against each other
     Metrics(Metrics),
+    /// Make images from prompts with a Stable Diffusion checkpoint
+    Generate(Generate),
     /// Show libtorch, devices, CPU features, weights and the cache
     Doctor(Doctor),
     /// Print a completion script for a shell
@@ -251,6 +253,82 @@ pub enum MetricsCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `birdaug generate`.
+#[derive(Debug, clap::Args)]
+pub struct Generate {
+    /// A checkpoint: a folder in the diffusers layout
+    pub model: String,
+    /// What to show; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: Vec<String>,
+    /// A file of prompts, a line each
+    #[arg(long, value_name = "FILE")]
+    pub prompts: Option<PathBuf>,
+    /// What not to show
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub negative: String,
+    /// A photo to start from
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<PathBuf>,
+    /// How much of the photo is made anew, above 0 and at most 1
+    #[arg(long, value_name = "X", default_value_t = 0.8, requires = "image")]
+    pub strength: f64,
+    /// Steps from noise to image
+    #[arg(long, value_name = "N", default_value_t = 25)]
+    pub steps: usize,
+    /// How much the prompt counts; 1 is without guidance, in half the time
+    #[arg(long, value_name = "X", default_value_t = 7.5)]
+    pub guidance: f64,
+    /// Against washed-out images at high guidance, 0 to 1
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub guidance_rescale: f64,
+    /// ddim, dpm++2m, dpm++2m-karras, euler, euler-a, unipc, pndm, ddpm or lcm [default: the checkpoint's own]
+    #[arg(long, value_name = "NAME")]
+    pub sampler: Option<String>,
+    /// In pixels, WxH or one side [default: what the checkpoint was trained on]
+    #[arg(long, value_name = "WxH")]
+    pub size: Option<String>,
+    /// Of weights and activations
+    #[arg(long, value_enum, default_value_t = PrecisionArg::Bf16, value_name = "P")]
+    pub precision: PrecisionArg,
+    /// Of the first image of each prompt; the next ones follow
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Images a prompt
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
+    pub count: usize,
+    /// Images computed together; part of an image's bits
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
+    pub batch: usize,
+    /// A LoRA's folder or file, with a scale if it is not 1; may be given several times
+    #[arg(long, value_name = "DIR[:SCALE]")]
+    pub lora: Vec<String>,
+    /// Initial noise, safetensors with a tensor `latents` of [images, channels, height / 8, width / 8]
+    #[arg(long, value_name = "FILE")]
+    pub noise: Option<PathBuf>,
+    /// Write the final latents there, of the same form
+    #[arg(long, value_name = "FILE")]
+    pub latents: Option<PathBuf>,
+    /// The folder for the images
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Also write `sheet.png` with all images on it
+    #[arg(long)]
+    pub sheet: bool,
+}
+
+/// `--precision`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PrecisionArg {
+    Fp32,
+    Bf16,
+    Fp16,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "a whole number of at least 1 is wanted".to_string())
 }
 
 /// `birdaug doctor`.

@@ -6,6 +6,7 @@ mod build;
 mod cache;
 mod completions;
 mod doctor;
+mod generate;
 mod init;
 mod metrics;
 mod opened;
@@ -65,6 +66,7 @@ fn run(args: &Args) -> Result<()> {
         Command::Verify(options) => verify::run(options, global),
         Command::Report(options) => report::run(options, global),
         Command::Cache(options) => cache::run(options, global),
+        Command::Generate(options) => generate::run(options, global),
         Command::Metrics(options) => metrics::run(options, global),
         Command::Doctor(options) => doctor::run(options, global),
         Command::Completions(options) => completions::run(options),

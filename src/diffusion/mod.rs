@@ -27,12 +27,12 @@ pub trait Generator {
     /// Images a full batch holds.
     fn batch(&self) -> usize;
 
-    /// Exactly as many images as requests, in their order; 1 to [`Generator::batch`] of them. A full, padded batch always
-    /// runs, so an image's bits depend on its own request alone.
+    /// Exactly as many images as requests, in their order; 1 to [`Generator::batch`] of them; `None` for one whose pixels are
+    /// no numbers. A full, padded batch always runs, so an image's bits depend on its own request alone.
     ///
     /// # Errors
     /// [`Error::Tensor`] where libtorch refuses, most often for want of memory.
-    fn generate(&mut self, requests: &[Request]) -> Result<Vec<RgbImage>>;
+    fn generate(&mut self, requests: &[Request]) -> Result<Vec<Option<RgbImage>>>;
 }
 
 /// One image to make.

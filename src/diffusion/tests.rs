@@ -154,9 +154,11 @@ fn a_small_fit_learns_what_sets_its_classes_apart_and_every_sampler_shows_it() {
         &mut Unsupervised,
     )
     .unwrap();
-    let mean = |image: &RgbImage, rows: std::ops::Range<u32>, channel: usize| {
-        let pixels: Vec<f64> =
-            rows.flat_map(|y| (0..16).map(move |x| (x, y))).map(|(x, y)| image[(x, y)][channel] as f64).collect();
+    let mean = |image: &Option<RgbImage>, rows: std::ops::Range<u32>, channel: usize| {
+        let pixels: Vec<f64> = rows
+            .flat_map(|y| (0..16).map(move |x| (x, y)))
+            .map(|(x, y)| image.as_ref().unwrap()[(x, y)][channel] as f64)
+            .collect();
         pixels.iter().sum::<f64>() / pixels.len() as f64
     };
     for sampler in SamplerKind::ALL {

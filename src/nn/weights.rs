@@ -34,7 +34,7 @@ pub fn to_bytes(tensors: &Named) -> Result<Vec<u8>> {
     safetensors::serialize(views, None).map_err(|error| Error::input(format!("could not write weights: {error}")))
 }
 
-/// The tensors inside safetensors bytes; fp32, fp16, bf16, f64 and i64 in their own kind.
+/// The tensors inside safetensors bytes; fp32, fp16, bf16, f64, i64 and u8 in their own kind.
 ///
 /// # Errors
 /// [`Error::Input`] naming `what` if the bytes are no safetensors file, or hold another type.
@@ -50,6 +50,7 @@ pub fn from_bytes(bytes: &[u8], what: &str) -> Result<Named> {
             Dtype::BF16 => Kind::BFloat16,
             Dtype::F64 => Kind::Double,
             Dtype::I64 => Kind::Int64,
+            Dtype::U8 => Kind::Uint8,
             other => {
                 return Err(Error::input(format!("{what}: tensor `{name}` has type {other:?}, which is not read")));
             }

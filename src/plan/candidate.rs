@@ -1,7 +1,7 @@
 //! Which candidates stand for a species, in which order. Pure: sources in, identities out.
 
 use super::inputs::Digest;
-use crate::recipe::Mode;
+use crate::recipe::{Mode, StableDiffusion};
 
 /// A candidate before its generator is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,19 @@ fn rank(seed: u64, species: &str, photo: &Digest) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
+/// The prompt for a species: `{species}` filled by what the recipe calls it, or else by its folder's name in lower case.
+pub fn prompt(model: &StableDiffusion, species: &str) -> String {
+    let called = model.names.get(species).cloned().unwrap_or_else(|| {
+        species
+            .to_lowercase()
+            .split(|c: char| c.is_whitespace() || c == '_')
+            .filter(|s| !s.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ")
+    });
+    model.prompt.replace("{species}", &called)
+}
+
 /// At most so many candidates are made for `wanted` images.
 pub fn cap(wanted: usize, candidates: f64) -> usize {
     ((wanted as f64 * candidates).ceil() as usize).max(wanted)
@@ -62,6 +75,19 @@ mod tests {
             assert_eq!(more[..40], few);
             assert_eq!(more.len(), 60);
         }
+    }
+
+    #[test]
+    fn a_prompt_calls_a_species_by_its_name_in_the_recipe_or_by_its_folder() {
+        let model = StableDiffusion {
+            model: "m".to_string(),
+            prompt: "a photo of a {species}, a bird".to_string(),
+            negative_prompt: String::new(),
+            names: BTreeMap::from([("MANDRIN DUCK".to_string(), "mandarin duck".to_string())]),
+            lora: None,
+        };
+        assert_eq!(prompt(&model, "MANDRIN DUCK"), "a photo of a mandarin duck, a bird");
+        assert_eq!(prompt(&model, "PARAKETT  AUKLET"), "a photo of a parakett auklet, a bird");
     }
 
     #[test]

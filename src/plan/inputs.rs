@@ -3,7 +3,7 @@
 //! | work | in the key | not in the key, and why |
 //! |---|---|---|
 //! | ddpm fit | network shape, steps, batch, learning rate, seed, precision, digest of the train list (photo digests and species in order) | device, threads, libtorch: they stand in the record, so that a fit made on a GPU is a hit on a laptop |
-//! | candidate | generator's output digest, species and class, source photo's digest, strength (img2img), guidance, steps, sampler, size, precision, batch size, seed, index | which other candidates share its batch: rows do not see each other |
+//! | candidate | generator's output digest, species and class (stable-diffusion: the prompt's words and the negative prompt), source photo's digest, strength (img2img), guidance, steps, sampler, size, precision, batch size, seed, index | which other candidates share its batch: rows do not see each other |
 //! | copy score | image digest, digest of the reference list, side of the comparison | threshold: judged later, from the stored score |
 //! | source score | image digest, source digest, side of the comparison | the same |
 //! | class score | image digest, classifier's output digest, class | the same |
@@ -18,13 +18,13 @@
 //! | classifier fit | architecture, start weights, size, steps, batch, learning rate, precision, seed, sampling, digests of train and valid lists | name of the arm: equal inputs are one fit, so the baseline is the first seed of arm `real` |
 //! | audit | digests of all photos, sorted | paths and order: what a file's bytes are is what is looked at |
 //! | references | digests of the lists of a species' train photos and of all photos of valid and test | enters no other key; remembered so that a changed photo is compared by itself |
-//! | stable-diffusion model | the model as the recipe names it | |
+//! | stable-diffusion model | digest of the checkpoint's files, digests of the LoRAs with their scales | where the files are |
 //! | predictions | classifier's output digest, digest of the test list | |
 //!
 //! Nowhere: times, absolute paths, machine names, thread counts, comments or order of the recipe.
 
 use super::key::{Inputs, Key};
-use crate::recipe::{Classifier, Ddpm, Generator, Mode, StableDiffusion};
+use crate::recipe::{Classifier, Ddpm, Generator, GeneratorKind, Mode};
 
 /// Version of birdaug itself, for people; keys carry a version a kind instead, so that a release keeps the cache.
 pub const ENGINE: &str = env!("CARGO_PKG_VERSION");
@@ -82,9 +82,9 @@ pub fn ddpm_fit(generator: &Generator, ddpm: &Ddpm, train: &PhotoList) -> Inputs
         .digest("train photos", train.digest())
 }
 
-/// The model that a Stable Diffusion recipe names.
-pub fn stable_diffusion_model(model: &StableDiffusion) -> Inputs {
-    Inputs::new("stable-diffusion model", 1).text("generator.model", &model.model)
+/// A Stable Diffusion checkpoint, by the digest of its files.
+pub fn stable_diffusion_model(checkpoint: Digest) -> Inputs {
+    Inputs::new("stable-diffusion model", 2).digest("generator.model", checkpoint)
 }
 
 /// What tells one candidate from the others of its generator and settings.
@@ -95,6 +95,8 @@ pub struct CandidateOf<'a> {
     pub species: &'a str,
     /// The generator's number for the species.
     pub class: usize,
+    /// What a model that reads prompts is told of it.
+    pub prompt: Option<&'a str>,
     /// Digest of the photo that img2img starts from.
     pub source: Option<Digest>,
     /// How many earlier candidates of the species start from the same photo (or from noise).
@@ -103,11 +105,14 @@ pub struct CandidateOf<'a> {
 
 /// One candidate image; its noise is the stream of this key.
 pub fn candidate(settings: &Generator, of: &CandidateOf<'_>) -> Inputs {
-    let inputs = Inputs::new("candidate", 1)
-        .digest("generator", of.generator)
-        .text("species", of.species)
-        .count("class", of.class as u64)
-        .text("generator.mode", settings.mode.name());
+    let inputs = Inputs::new("candidate", 1).digest("generator", of.generator).text("species", of.species);
+    let inputs = match (of.prompt, &settings.kind) {
+        (Some(prompt), GeneratorKind::StableDiffusion(model)) => {
+            inputs.text("generator.prompt", prompt).text("generator.negative_prompt", &model.negative_prompt)
+        }
+        _ => inputs.count("class", of.class as u64),
+    };
+    let inputs = inputs.text("generator.mode", settings.mode.name());
     let inputs = match (settings.mode, of.source) {
         (Mode::Img2Img, Some(source)) => {
             inputs.digest("source photo", source).real("generator.strength", settings.strength)
@@ -201,7 +206,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::recipe::{self, Arch, GeneratorKind, Precision, Recipe, Sampler};
+    use crate::recipe::{self, Arch, Precision, Recipe, Sampler};
 
     fn recipe() -> Recipe {
         let text = "[dataset]\nroot = \"x\"\n[generator]\nkind = \"ddpm\"\nmode = \"img2img\"\n";
@@ -209,7 +214,7 @@ mod tests {
     }
 
     const OF: CandidateOf<'static> =
-        CandidateOf { generator: [1; 32], species: "OWL", class: 2, source: Some([3; 32]), index: 4 };
+        CandidateOf { generator: [1; 32], species: "OWL", class: 2, prompt: None, source: Some([3; 32]), index: 4 };
 
     /// Every record's key is its own.
     fn all_differ(records: &[Inputs]) {
@@ -245,6 +250,23 @@ mod tests {
         records.push(candidate(&base, &CandidateOf { source: Some([4; 32]), ..OF }));
         records.push(candidate(&base, &CandidateOf { index: 5, ..OF }));
         all_differ(&records);
+    }
+
+    #[test]
+    fn a_prompts_words_enter_the_key_and_the_species_number_does_not() {
+        let text = "[dataset]\nroot = \"x\"\n[generator]\nkind = \"stable-diffusion\"\nmodel = \"m\"\n";
+        let base = recipe::parse(text, Path::new("r.toml")).unwrap().generator;
+        let of = CandidateOf { prompt: Some("a photo of an owl"), ..OF };
+        let mut without = base.clone();
+        if let GeneratorKind::StableDiffusion(model) = &mut without.kind {
+            model.negative_prompt = "text".to_string();
+        }
+        all_differ(&[
+            candidate(&base, &of),
+            candidate(&base, &CandidateOf { prompt: Some("a photo of a owl"), ..of }),
+            candidate(&without, &of),
+        ]);
+        assert_eq!(candidate(&base, &CandidateOf { class: 7, ..of }).key(), candidate(&base, &of).key());
     }
 
     #[test]

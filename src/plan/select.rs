@@ -26,6 +26,8 @@ pub enum Reason {
     Fid,
     /// Among those that push the pooled set away from the real one (kernel distance).
     Kid,
+    /// The generator's numbers overflowed or came out as no numbers: there is no image.
+    NotFinite,
 }
 
 impl Reason {
@@ -37,6 +39,7 @@ impl Reason {
             Reason::Confidence => "confidence_min",
             Reason::Fid => "fid_max",
             Reason::Kid => "kid_max",
+            Reason::NotFinite => "not finite",
         }
     }
 }

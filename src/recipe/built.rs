@@ -18,11 +18,10 @@ pub struct Unbuilt {
 /// Everything the recipe asks for that `build` cannot do yet; `plan` can plan it all the same.
 pub fn not_built_yet(recipe: &Recipe) -> Vec<Unbuilt> {
     let mut asked: Vec<(&str, String)> = Vec::new();
-    if let GeneratorKind::StableDiffusion(model) = &recipe.generator.kind {
-        asked.push(("generator.kind", "the generator `stable-diffusion`".to_string()));
-        if model.lora.is_some() {
-            asked.push(("generator.lora", "fine-tuning with LoRA".to_string()));
-        }
+    if let GeneratorKind::StableDiffusion(model) = &recipe.generator.kind
+        && model.lora.is_some()
+    {
+        asked.push(("generator.lora", "fine-tuning with LoRA".to_string()));
     }
     if let Features::Inception(_) = recipe.filter.features {
         asked.push(("filter.features", "features of the Inception network".to_string()));

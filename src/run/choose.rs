@@ -9,11 +9,12 @@ use crate::plan::inputs::Digest;
 use crate::plan::select::{self, Reason, Verdict, refill};
 use crate::plan::{Inputs, Key, Step};
 use crate::recipe::Mode as GeneratorMode;
+use crate::store::Record;
 
 use super::gate;
 use super::make::{self, Wanted};
 use super::model::{Baseline, Model};
-use super::score;
+use super::score::{self, Scored};
 use super::selection::{Candidate, Selection};
 use super::session::Session;
 use super::survey::Survey;
@@ -43,6 +44,7 @@ pub fn choose(
             count_refills(session, survey, model, &look);
             return Ok(None);
         };
+        let (all, records, flawed) = without_flawed(all, records);
         let scored = match scorer.score(session, survey, baseline, &all, &records)? {
             score::Outcome::Due => {
                 count_refills(session, survey, model, &look);
@@ -70,6 +72,10 @@ pub fn choose(
                 scored,
             })
             .collect();
+        if !flawed.is_empty() {
+            candidates.extend(flawed);
+            candidates.sort_by_key(|candidate| candidate.species);
+        }
         if let Some(next) = next_round(survey, &candidates, &look) {
             look = next;
             continue;
@@ -83,6 +89,26 @@ pub fn choose(
         }
         return finish(session, survey, candidates).map(Some);
     }
+}
+
+/// Takes apart those that came out as no image: they are dropped for that, without being looked at.
+fn without_flawed(all: Vec<Wanted>, records: Vec<Record>) -> (Vec<Wanted>, Vec<Record>, Vec<Candidate>) {
+    let (flawed, whole): (Vec<_>, Vec<_>) =
+        all.into_iter().zip(records).partition(|(_, record)| make::has_no_image(record));
+    let flawed = flawed
+        .into_iter()
+        .map(|(wanted, record)| Candidate {
+            species: wanted.species,
+            key: Key(record.key),
+            image: Digest::default(),
+            source: wanted.source,
+            index: index_of(&wanted.inputs),
+            verdict: Verdict::Drop { reason: Reason::NotFinite, value: f64::NAN, threshold: f64::NAN },
+            scored: Scored::nothing(),
+        })
+        .collect();
+    let (all, records) = whole.into_iter().unzip();
+    (all, records, flawed)
 }
 
 fn keeps_losing(session: &Session<'_>) -> Error {

@@ -82,7 +82,15 @@ pub fn forecast(session: &mut Session<'_>, survey: &Survey) -> Result<()> {
     let to_make: usize = session.ledger.species.iter().map(|species| species.to_make).sum();
     let pends = |session: &Session<'_>, step| session.ledger.pending().iter().any(|pending| pending.step == step);
     if to_make > 0 && !pends(session, Step::Candidates) {
-        let of = CandidateOf { generator: [0; 32], species: "", class: 0, source: Some([0; 32]), index: 0 };
+        let prompt = matches!(recipe.generator.kind, recipe::GeneratorKind::StableDiffusion(_));
+        let of = CandidateOf {
+            generator: [0; 32],
+            species: "",
+            class: 0,
+            prompt: prompt.then_some(""),
+            source: Some([0; 32]),
+            index: 0,
+        };
         let inputs = inputs::candidate(&recipe.generator, &of);
         session.ledger.foresee(Step::Candidates, "candidates", &inputs, to_make);
     }

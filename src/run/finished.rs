@@ -10,9 +10,10 @@ use crate::dataset::scan::{Look, look};
 use crate::error::{IoContext, Result};
 use crate::plan::inputs::Digest;
 use crate::plan::{Key, Step};
-use crate::recipe::Recipe;
+use crate::recipe::{GeneratorKind, Recipe};
 use crate::store::{self, Store};
 
+use super::base::Base;
 use super::ledger::SpeciesDue;
 use super::session::Session;
 use super::tree::Present;
@@ -61,7 +62,7 @@ pub fn ask(recipe: &Recipe, store: &Store, options: &Options) -> Result<Asked> {
     let same_here = || -> Result<bool> {
         Ok(finished.of.sources == SOURCES
             && finished.of.recipe == recipe_digest(recipe)
-            && finished.of.files == files_digest(recipe)?
+            && finished.of.files == files_digest(recipe, store, options.rehash)?
             && results::folder_digest(&recipe.report.out)?.is_some_and(|found| finished.of.results == hex(found))
             && finished.of.cache == hex(store.fingerprint()?))
     };
@@ -92,7 +93,7 @@ pub fn remember(session: &Session<'_>, notes: &[String]) -> Result<()> {
         of: Of {
             sources: SOURCES.to_string(),
             recipe: recipe_digest(recipe),
-            files: files_digest(recipe)?,
+            files: files_digest(recipe, store, false)?,
             results: hex(results),
             cache: hex(store.fingerprint()?),
             photos: hex(photos),
@@ -125,9 +126,13 @@ fn recipe_digest(recipe: &Recipe) -> String {
     hex(*blake3::hash(format!("{:?}", recipe.meaning()).as_bytes()).as_bytes())
 }
 
-/// The other files that a build reads or leaves: names, start weights, the lock.
-fn files_digest(recipe: &Recipe) -> Result<String> {
+/// The other files that a build reads or leaves: names, checkpoint, start weights, the lock.
+fn files_digest(recipe: &Recipe, store: &Store, rehash: bool) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
+    if let GeneratorKind::StableDiffusion(model) = &recipe.generator.kind {
+        // What is wrong with it is said where it is needed.
+        hasher.update(&Base::open(store, &model.model, rehash).map_or([0; 32], |base| base.digest));
+    }
     let names = recipe.dataset.root.join("birds.csv");
     for path in [Some(names), recipe.classifier.weights.clone(), Some(lock::path(recipe))] {
         let digest = match path.as_ref().map(std::fs::read) {

@@ -9,10 +9,11 @@ use std::time::Instant;
 use image::{ImageFormat, RgbImage};
 use rayon::prelude::*;
 
-use crate::diffusion::{Generator as _, Request};
+use crate::diffusion::Request;
 use crate::error::{Error, Result};
 use crate::plan::inputs::{self, CandidateOf, Digest};
-use crate::plan::{Inputs, Key, Step};
+use crate::plan::{Inputs, Key, Step, candidate};
+use crate::recipe::GeneratorKind;
 use crate::store::{Record, Store};
 
 use super::explain::{self, Cause, Reason};
@@ -21,6 +22,14 @@ use super::offline;
 use super::session::{Mode, Session};
 use super::stop;
 use super::survey::Survey;
+
+/// The note of a candidate that came out as no image.
+const FLAW: &str = "flaw";
+
+/// Whether a candidate's pixels or latents were no numbers, so that there is no image of it.
+pub fn has_no_image(record: &Record) -> bool {
+    record.notes.iter().any(|(name, _)| name == FLAW)
+}
 
 /// A candidate with its key worked out.
 #[derive(Debug, Clone)]
@@ -42,7 +51,12 @@ pub fn wanted(
     source: Option<Digest>,
     index: u64,
 ) -> Wanted {
-    let of = CandidateOf { generator, species: &survey.dataset.species[species], class: species, source, index };
+    let name = &survey.dataset.species[species];
+    let prompt = match &session.recipe.generator.kind {
+        GeneratorKind::StableDiffusion(model) => Some(candidate::prompt(model, name)),
+        GeneratorKind::Ddpm(_) => None,
+    };
+    let of = CandidateOf { generator, species: name, class: species, prompt: prompt.as_deref(), source, index };
     let inputs = inputs::candidate(&session.recipe.generator, &of);
     Wanted { species, source, key: inputs.key(), inputs }
 }
@@ -136,7 +150,7 @@ fn cause(session: &Session<'_>, survey: &Survey, wanted: &Wanted) -> (String, Ve
 }
 
 fn make(session: &mut Session<'_>, survey: &Survey, model: &Model, all: &[Wanted], missing: &[usize]) -> Result<()> {
-    let mut generator = model.open(session)?;
+    let mut generator = model.open(session, survey)?;
     let mut task = session.progress.task("candidates", missing.len(), "image");
     for chunk in missing.chunks(generator.batch()) {
         stop::check()?;
@@ -154,8 +168,12 @@ fn make(session: &mut Session<'_>, survey: &Survey, model: &Model, all: &[Wanted
             .iter()
             .zip(&images)
             .map(|(&i, image)| {
-                let digest = session.store.put(&png(image)?)?;
-                Ok(session.blank(&all[i].inputs).output("image", digest).note("seconds", &seconds))
+                let record = session.blank(&all[i].inputs).note("seconds", &seconds);
+                Ok(match image {
+                    Some(image) => record.output("image", session.store.put(&png(image)?)?),
+                    // No image, and no second try: the same key would come to the same end.
+                    None => record.note(FLAW, "not finite"),
+                })
             })
             .collect::<Result<Vec<_>>>()?;
         session.store.commit(&records)?;

@@ -3,6 +3,7 @@
 
 mod arms;
 mod audit;
+mod base;
 mod choose;
 mod doctor;
 mod emit;
@@ -14,6 +15,7 @@ mod gate;
 pub mod gc;
 #[cfg(test)]
 mod gc_tests;
+pub mod generate;
 pub mod inventory;
 mod ledger;
 pub mod lock;
@@ -29,6 +31,7 @@ mod score;
 mod selection;
 mod session;
 mod shard;
+mod sheet;
 mod stop;
 mod survey;
 mod tree;

@@ -7,7 +7,8 @@ use crate::dataset::decode;
 use crate::diffusion::ddpm::Ddpm;
 use crate::diffusion::fit::{self as ddpm_fit, FitOptions};
 use crate::diffusion::sampler::SamplerKind;
-use crate::diffusion::{SampleOptions, unet};
+use crate::diffusion::sd::lora::Patches;
+use crate::diffusion::{Generator, SampleOptions, unet};
 use crate::error::{Error, IoContext, Result};
 use crate::nn::device::Precision;
 use crate::nn::resnet::Arch;
@@ -16,6 +17,7 @@ use crate::plan::{Inputs, Step};
 use crate::recipe::{self, GeneratorKind, Recipe};
 use crate::train::{self, Classifier, HistoryRow, Kept, Sampling};
 
+use super::base::{Base, OfSpecies};
 use super::fitting::Fitting;
 use super::photos::{Files, Place};
 use super::session::Session;
@@ -24,22 +26,44 @@ use super::survey::Survey;
 /// Bytes of decoded photos kept in memory during a fit.
 const PHOTO_BUDGET: u64 = 2 << 30;
 
-/// A fitted generator.
+/// A generator that is ready.
 pub struct Model {
     /// Of its weights; enters its candidates' keys.
     pub digest: Digest,
-    weights: Vec<u8>,
-    config: unet::Config,
+    network: Network,
+}
+
+enum Network {
+    Ddpm { weights: Vec<u8>, config: unet::Config },
+    StableDiffusion(Box<Base>),
 }
 
 impl Model {
     /// The network that the recipe describes, with these weights.
     pub fn new(survey: &Survey, recipe: &Recipe, ddpm: &recipe::Ddpm, digest: Digest, weights: Vec<u8>) -> Model {
-        Model { digest, weights, config: config(survey, recipe, ddpm) }
+        Model { digest, network: Network::Ddpm { weights, config: config(survey, recipe, ddpm) } }
+    }
+
+    /// The checkpoint that the recipe names.
+    pub fn stable_diffusion(session: &Session<'_>, model: &recipe::StableDiffusion) -> Result<Model> {
+        let base = Base::open(session.store, &model.model, session.options.rehash)?;
+        Ok(Model { digest: base.digest, network: Network::StableDiffusion(Box::new(base)) })
     }
 
     /// The generator ready to sample, as the recipe sets it.
-    pub fn open(&self, session: &Session<'_>) -> Result<Ddpm> {
+    pub fn open(&self, session: &Session<'_>, survey: &Survey) -> Result<Box<dyn Generator>> {
+        match (&self.network, &session.recipe.generator.kind) {
+            (Network::StableDiffusion(base), GeneratorKind::StableDiffusion(model)) => {
+                let (recipe, progress, device) = (session.recipe, session.progress, session.device);
+                let patches = (Patches::new(), Patches::new());
+                Ok(Box::new(OfSpecies::new(base, model, recipe, survey, progress, device, patches)?))
+            }
+            (Network::Ddpm { weights, config }, _) => Ok(Box::new(self.open_ddpm(session, weights, config)?)),
+            (Network::StableDiffusion(_), _) => Err(Error::input("the recipe's generator is no checkpoint")),
+        }
+    }
+
+    fn open_ddpm(&self, session: &Session<'_>, weights: &[u8], config: &unet::Config) -> Result<Ddpm> {
         let settings = &session.recipe.generator;
         let options = SampleOptions {
             sampler: SamplerKind::from_name(settings.sampler.name())?,
@@ -49,7 +73,7 @@ impl Model {
             batch: settings.batch,
             precision: precision(settings.precision),
         };
-        Ddpm::new(&self.config, &self.weights, options, session.device)
+        Ddpm::new(config, weights, options, session.device)
     }
 }
 
@@ -59,11 +83,9 @@ pub fn generator(session: &mut Session<'_>, survey: &Survey) -> Result<Option<Mo
     let ddpm = match &recipe.generator.kind {
         GeneratorKind::Ddpm(ddpm) => ddpm,
         GeneratorKind::StableDiffusion(model) => {
-            // `build` refuses such a recipe before it comes here; a plan shows what would be due.
-            let inputs = inputs::stable_diffusion_model(model);
-            let reason = session.explain("generator", &inputs);
-            session.ledger.due(Step::Generator, reason);
-            return Ok(None);
+            let model = Model::stable_diffusion(session, model)?;
+            session.note("generator", &inputs::stable_diffusion_model(model.digest))?;
+            return Ok(Some(model));
         }
     };
     let inputs = inputs::ddpm_fit(&recipe.generator, ddpm, &survey.train_list);
@@ -246,7 +268,8 @@ pub fn slots(session: &Session<'_>, survey: &Survey) -> Vec<String> {
     for arm in &recipe.compare.arms {
         slots.extend(recipe.classifier.seeds.iter().map(|&seed| classifier_slot(arm.name(), seed)));
     }
-    if survey.wanted.iter().any(|&n| n > 0) {
+    let is_fitted = matches!(recipe.generator.kind, GeneratorKind::Ddpm(_));
+    if is_fitted && survey.wanted.iter().any(|&n| n > 0) {
         slots.push("generator".to_string());
     }
     slots

@@ -45,6 +45,7 @@ fn sources() -> Vec<(String, PathBuf, String)> {
             let name = relative.file_name().unwrap().to_string_lossy().into_owned();
             let is_test = name.contains("test")
                 || name == "golden.rs"
+                || name == "fixture.rs"
                 || relative.components().any(|part| part.as_os_str() == "tests");
             let is_rust = path.extension().is_some_and(|ending| ending == "rs");
             if module == "main" || module == "lib" || is_test || !is_rust {

@@ -15,10 +15,27 @@ import warnings
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 warnings.filterwarnings("ignore")
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    LCMScheduler,
+    PNDMScheduler,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+    UniPCMultistepScheduler,
+)
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from diffusers.pipelines.stable_diffusion import pipeline_stable_diffusion_img2img
+from diffusers.schedulers import scheduling_ddpm, scheduling_euler_ancestral_discrete, scheduling_lcm
+from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel
 
 torch.set_num_threads(1)
@@ -132,6 +149,8 @@ def main() -> None:
         folder = HERE / name
         parts = networks(name)
         shapes = {}
+        (folder / "scheduler").mkdir(parents=True, exist_ok=True)
+        SCHEDULERS[name].save_config(folder / "scheduler")
         for part, model in parts.items():
             shapes[part] = fill(model, part)
             (folder / part).mkdir(parents=True, exist_ok=True)
@@ -153,7 +172,114 @@ def main() -> None:
         images = wave("images", [1, 3, 32, 48]).clamp(-1, 1)
         golden["encoded"] = vae.encode(images).latent_dist.mean * vae.config.scaling_factor
         golden["decoded"] = vae.decode(wave("decoded", [1, 4, 4, 3]) / vae.config.scaling_factor).sample
+        save_file({key: value.contiguous() for key, value in walks(name, parts, embeddings).items()}, folder / "walks.safetensors")
         save_file({key: value.contiguous() for key, value in golden.items()}, folder / "golden.safetensors")
+
+
+
+SCHEDULERS = {
+    "one": PNDMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, skip_prk_steps=True, steps_offset=1
+    ),
+    "two": DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        prediction_type="v_prediction",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    ),
+    # Clipped latents under guidance would make such walks chaotic: diffusers' own float32 is then 1e-3 from its float64.
+    "four": DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        clip_sample=False,
+        timestep_spacing="trailing",
+        steps_offset=1,
+    ),
+}
+SAMPLERS = {
+    "ddim": (DDIMScheduler, {}),
+    "dpm++2m": (DPMSolverMultistepScheduler, {}),
+    "dpm++2m-karras": (DPMSolverMultistepScheduler, dict(use_karras_sigmas=True)),
+    "euler": (EulerDiscreteScheduler, {}),
+    "euler-a": (EulerAncestralDiscreteScheduler, {}),
+    "unipc": (UniPCMultistepScheduler, {}),
+    "pndm": (PNDMScheduler, {}),
+    "ddpm": (DDPMScheduler, {}),
+    "lcm": (LCMScheduler, {}),
+}
+# mode, steps, guidance, guidance rescale, strength
+WALKS = [("t2i", 5, 7.5, 0.0, 1.0), ("t2i", 2, 1.0, 0.0, 1.0), ("i2i", 5, 1.0, 0.0, 0.6), ("i2i", 4, 3.0, 0.0, 0.8)]
+
+
+def walks(name: str, parts: dict, embeddings: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Whole walks of diffusers' pipelines: the latents after every step, and some images."""
+    noise = load_file(HERE / "noise.safetensors")
+    # The latents of a photo are their mean, not a draw; fresh noise is what birdaug draws for that step.
+    DiagonalGaussianDistribution.sample = lambda self, generator=None: self.mean
+    at = {"step": 0}
+    fresh = lambda *_, **__: noise[f"step {at['step']}"].clone()
+    for module in (scheduling_euler_ancestral_discrete, scheduling_ddpm, scheduling_lcm):
+        module.randn_tensor = fresh
+    pipeline_stable_diffusion_img2img.randn_tensor = lambda *_, **__: noise["latents"].clone()
+    height, width = 32, 48
+    photo = ((uniform("photo", 3 * height * width) + 0.5) * 256).astype(np.uint8).reshape(height, width, 3)
+    out = {}
+    for sampler, (scheduler_class, more) in SAMPLERS.items():
+        for number, (mode, steps, guidance, rescale, strength) in enumerate(WALKS):
+            if sampler == "pndm" and (name == "four" or name == "two" and steps < 4):
+                continue  # Runge-Kutta steps want 4 steps at least, and no "trailing" spacing: diffusers stops with an error.
+            pipeline_class = StableDiffusionPipeline if mode == "t2i" else StableDiffusionImg2ImgPipeline
+            pipe = pipeline_class(
+                unet=parts["unet"],
+                vae=parts["vae"],
+                text_encoder=parts["text_encoder"],
+                tokenizer=None,
+                scheduler=type(SCHEDULERS[name]).from_pretrained(HERE / name / "scheduler"),
+                safety_checker=None,
+                feature_extractor=None,
+                requires_safety_checker=False,
+            )
+            pipe.set_progress_bar_config(disable=True)
+            # As people change samplers. (The pipeline itself sets `steps_offset` to 1 and `clip_sample` to false.)
+            scheduler = pipe.scheduler = scheduler_class.from_config(pipe.scheduler.config, **more)
+            at["step"] = 0 if mode == "t2i" else steps - min(int(steps * strength), steps)
+            own_step = scheduler.step
+
+            def step(*args, **kwargs):
+                result = own_step(*args, **kwargs)
+                at["step"] += 1
+                return result
+
+            scheduler.step = step
+            latents = []
+
+            def after(pipe, index, t, values):
+                latents.append(values["latents"].clone())
+                return {}
+
+            arguments = dict(
+                prompt_embeds=embeddings[:1],
+                negative_prompt_embeds=embeddings[1:],
+                num_inference_steps=steps,
+                guidance_scale=guidance,
+                callback_on_step_end=after,
+                callback_on_step_end_tensor_inputs=["latents"],
+                output_type="np",
+            )
+            if mode == "t2i":
+                arguments |= dict(latents=noise["latents"].clone(), height=height, width=width, guidance_rescale=rescale)
+            else:
+                arguments |= dict(image=Image.fromarray(photo), strength=strength)
+            image = pipe(**arguments).images[0]
+            key = f"{sampler} {mode} {steps}"
+            out[f"{key} latents"] = torch.cat(latents)
+            if number == 0:
+                out[f"{key} image"] = torch.from_numpy((image * 255).round().astype(np.uint8)).contiguous()
+    return out
 
 
 if __name__ == "__main__":

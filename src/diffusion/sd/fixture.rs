@@ -15,7 +15,7 @@ pub fn folder(model: &str) -> PathBuf {
 }
 
 /// `n` numbers in [-0.5, 0.5), as `uniform` of the script.
-fn uniform(name: &str, n: usize) -> impl Iterator<Item = f64> {
+pub fn uniform(name: &str, n: usize) -> impl Iterator<Item = f64> {
     let seed = name
         .bytes()
         .fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));

@@ -3,9 +3,12 @@
 
 mod blocks;
 pub mod clip;
+mod guide;
 mod layers;
 pub mod load;
 pub mod lora;
+mod memory;
+pub mod pipeline;
 mod transformer;
 pub mod unet;
 pub mod vae;

@@ -1,11 +1,19 @@
+use std::rc::Rc;
+
+use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
 use super::clip::TextEncoder;
-use super::fixture::{distance, golden, tensors, wave};
+use super::fixture::{distance, folder, golden, tensors, uniform, wave};
 use super::lora::Patches;
+use super::pipeline::{Options, Parts, Pipeline, Request, Start};
 use super::unet::Unet;
 use super::vae::Vae;
 use crate::checkpoint::config::{Activation, TextEncoderConfig, UnetConfig, UnetLevel, VaeConfig};
+use crate::checkpoint::scheduler::SchedulerConfig;
+use crate::diffusion::sampler::{self, Prescribed, SamplerKind};
+use crate::nn::device::Precision;
+use crate::nn::weights::{self, Named};
 
 const CPU: Device = Device::Cpu;
 
@@ -163,4 +171,120 @@ fn weights_that_do_not_fit_are_named() {
         "{message}"
     );
     assert!(Vae::load(&vae, &tensors, Kind::Float, CPU, "`sd/vae`").is_err());
+}
+
+/// The height and width of the walks' latents.
+const LATENTS: [i64; 3] = [4, 4, 6];
+
+#[test]
+#[ignore = "writes the noise that tests/golden/sd.py reads"]
+fn draws_the_noise() {
+    let mut all = Named::from([("latents".to_string(), sampler::noise(&[KEY], &LATENTS))]);
+    for step in 0..6 {
+        all.insert(format!("step {step}"), sampler::step_noise(&[KEY], step, &LATENTS));
+    }
+    std::fs::write(folder("noise.safetensors"), weights::to_bytes(&all).unwrap()).unwrap();
+}
+
+const KEY: [u8; 32] = [7; 32];
+
+/// The photo of the walks: as the script makes it.
+fn photo() -> RgbImage {
+    let bytes = uniform("photo", 3 * 32 * 48).map(|u| ((u + 0.5) * 256.0) as u8).collect();
+    RgbImage::from_raw(48, 32, bytes).unwrap()
+}
+
+/// A pipeline over a small checkpoint, and tokens that are its golden ones.
+fn pipeline(model: &str, sampler: &str, steps: usize, guidance: f64, strength: f64, batch: usize) -> Pipeline {
+    let (unet, vae, text) = configs(model);
+    let path = folder(model).join("scheduler/scheduler_config.json");
+    let config = SchedulerConfig::read(&std::fs::read_to_string(&path).unwrap(), &path).unwrap();
+    let Prescribed { kind, schedule, settings } =
+        sampler::prescribed(&config, Some(SamplerKind::from_name(sampler).unwrap())).unwrap();
+    let parts = Parts {
+        name: model.to_string(),
+        text_config: &text,
+        unet_config: &unet,
+        vae_config: &vae,
+        text: tensors(model, "text_encoder"),
+        unet: tensors(model, "unet"),
+        vae: tensors(model, "vae"),
+        text_patches: Patches::new(),
+        unet_patches: Patches::new(),
+    };
+    let options = Options {
+        sampler: kind,
+        steps,
+        guidance,
+        guidance_rescale: 0.0,
+        strength,
+        width: 48,
+        height: 32,
+        batch,
+        precision: Precision::Fp32,
+    };
+    Pipeline::new(parts, schedule, settings, options, CPU).unwrap()
+}
+
+fn request(golden: &Named, key: [u8; 32], source: Option<RgbImage>) -> Request {
+    let ids = |row| Rc::from(Vec::<i64>::try_from(golden["ids"].get(row)).unwrap());
+    Request { prompt: ids(0), negative: ids(1), start: Start::Key(key), source }
+}
+
+#[test]
+fn walks_are_those_of_diffusers_pipelines() {
+    for model in ["one", "two", "four"] {
+        let golden = golden(model);
+        let walks =
+            weights::from_bytes(&std::fs::read(folder(model).join("walks.safetensors")).unwrap(), "walks").unwrap();
+        let mut compared = 0;
+        for sampler in SamplerKind::ALL.map(SamplerKind::name) {
+            for (mode, steps, guidance, strength) in
+                [("t2i", 5, 7.5, 1.0), ("t2i", 2, 1.0, 1.0), ("i2i", 5, 1.0, 0.6), ("i2i", 4, 3.0, 0.8)]
+            {
+                let name = format!("{sampler} {mode} {steps}");
+                if !walks.contains_key(&format!("{name} latents")) {
+                    // Diffusers cannot walk these few steps by Runge-Kutta either.
+                    assert!(sampler == "pndm" && model != "one", "{model} {name}");
+                    continue;
+                }
+                let mut pipeline = pipeline(model, sampler, steps, guidance, strength, 1);
+                let source = (mode == "i2i").then(photo);
+                let mut latents = Vec::new();
+                let made = pipeline
+                    .generate(&[request(&golden, KEY, source)], &mut |_, x| {
+                        latents.push(x.copy());
+                        Ok(())
+                    })
+                    .unwrap();
+                let theirs = &walks[&format!("{name} latents")];
+                assert_eq!(theirs.size()[0], latents.len() as i64, "{model} {name}");
+                for (step, ours) in latents.iter().enumerate() {
+                    let distance = distance(ours, &theirs.narrow(0, step as i64, 1));
+                    assert!(distance < 1e-4, "{model} {name} step {step}: {distance:e}");
+                    compared += 1;
+                }
+                let Some(image) = walks.get(&format!("{name} image")) else { continue };
+                let theirs: Vec<u8> = Vec::try_from(image.view([-1])).unwrap();
+                let ours = made[0].image.as_ref().unwrap().as_raw();
+                let far = ours.iter().zip(&theirs).filter(|(a, b)| a.abs_diff(**b) > 1).count();
+                assert!(far * 1000 <= ours.len(), "{model} {name}: {far} of {} values differ", ours.len());
+            }
+        }
+        assert!(compared > 100, "{compared}");
+    }
+}
+
+#[test]
+fn an_images_bits_are_its_own_in_full_and_partial_batches() {
+    let golden = golden("one");
+    let made = |keys: &[[u8; 32]]| {
+        let mut pipeline = pipeline("one", "euler-a", 3, 4.0, 1.0, 3);
+        let requests: Vec<Request> = keys.iter().map(|key| request(&golden, *key, None)).collect();
+        let made = pipeline.generate(&requests, &mut |_, _| Ok(())).unwrap();
+        made.into_iter().map(|made| made.image.unwrap().into_raw()).collect::<Vec<_>>()
+    };
+    let full = made(&[[1; 32], [2; 32], [3; 32]]);
+    assert_eq!(made(&[[2; 32]]), [full[1].clone()]);
+    assert_eq!(made(&[[3; 32], [1; 32]]), [full[2].clone(), full[0].clone()]);
 }

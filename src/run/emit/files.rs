@@ -66,7 +66,7 @@ pub fn tree(
     folders.sort_by_cached_key(|(path, ..)| format!("{path}/"));
 
     let shares = shares(selection, figures);
-    let tables = Tables::new(session.recipe.generator.seed, survey, &shares)?;
+    let tables = Tables::new(&session.recipe.generator, survey, &shares)?;
     let whole: Vec<Whole> = folders
         .par_iter()
         .with_max_len(1)

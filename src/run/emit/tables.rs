@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::dataset::Split;
 use crate::error::{IoContext, Result};
-use crate::plan::Key;
 use crate::plan::select::Verdict;
+use crate::plan::{self, Key};
+use crate::recipe::{self, GeneratorKind};
 use crate::run::selection::{Candidate, Selection};
 use crate::run::survey::Survey;
 
@@ -55,6 +56,8 @@ pub struct Tables<'a> {
     scientific: BTreeMap<String, String>,
     /// Each kept candidate's share in the Frechet distance.
     shares: &'a BTreeMap<Key, f64>,
+    /// What the generator is told of each species; empty where it reads no prompts.
+    prompts: Vec<String>,
 }
 
 /// Appends a row. The same bytes as the csv crate's writer, which is several times slower at a quarter of a million rows.
@@ -93,8 +96,17 @@ fn head(columns: &[&str]) -> Vec<u8> {
 impl<'a> Tables<'a> {
     /// # Errors
     /// A `birds.csv` of the dataset that cannot be read.
-    pub fn new(seed: u64, survey: &'a Survey, shares: &'a BTreeMap<Key, f64>) -> Result<Tables<'a>> {
-        Ok(Tables { seed, survey, scientific: scientific_names(survey)?, shares })
+    pub fn new(
+        generator: &recipe::Generator,
+        survey: &'a Survey,
+        shares: &'a BTreeMap<Key, f64>,
+    ) -> Result<Tables<'a>> {
+        let prompt = |species: &String| match &generator.kind {
+            GeneratorKind::StableDiffusion(model) => plan::candidate::prompt(model, species),
+            GeneratorKind::Ddpm(_) => String::new(),
+        };
+        let prompts = survey.dataset.species.iter().map(prompt).collect();
+        Ok(Tables { seed: generator.seed, survey, scientific: scientific_names(survey)?, shares, prompts })
     }
 
     /// A file at `path` in `birds.csv`.
@@ -106,7 +118,7 @@ impl<'a> Tables<'a> {
 
     /// A file at `path` in `manifest.csv`.
     pub fn manifest_row(&self, out: &mut Vec<u8>, path: &str, split: Split, species: usize, row: &Row<'_>) {
-        let species = &self.survey.dataset.species[species];
+        let (species, prompt) = (&self.survey.dataset.species[species], &self.prompts[species]);
         let digest = blake3::Hash::from(row.digest).to_hex();
         let head = [path, split.name(), species];
         let Some(candidate) = row.candidate else {
@@ -116,7 +128,7 @@ impl<'a> Tables<'a> {
         let (key, seed) = (candidate.key.hex(), format!("{}/{}", self.seed, candidate.index));
         let share = self.shares.get(&candidate.key).map_or(String::new(), |share| format!("{share:.6}"));
         let scores = self.scores(candidate);
-        let middle = ["synthetic", digest.as_str(), &key, &row.source, &seed, ""];
+        let middle = ["synthetic", digest.as_str(), &key, &row.source, &seed, prompt];
         let scores = scores.iter().map(String::as_str);
         push(out, head.into_iter().chain(middle).chain(scores).chain([share.as_str(), "keep"]));
     }
@@ -131,8 +143,8 @@ impl<'a> Tables<'a> {
                 candidate.key.hex(),
                 self.survey.dataset.species[candidate.species].clone(),
                 reason.name().to_string(),
-                format!("{value:.6}"),
-                format!("{threshold}"),
+                number(Some(value)),
+                if threshold.is_nan() { String::new() } else { threshold.to_string() },
                 candidate.source.and_then(|digest| self.survey.path_by_digest(&digest)).unwrap_or_default(),
                 format!("{}/{}", self.seed, candidate.index),
             ];
@@ -145,13 +157,18 @@ impl<'a> Tables<'a> {
     fn scores(&self, candidate: &Candidate) -> [String; 5] {
         let scored = &candidate.scored;
         [
-            format!("{:.6}", scored.scores.copy),
+            number(Some(scored.scores.copy)),
             scored.nearest.and_then(|digest| self.survey.path_by_digest(&digest)).unwrap_or_default(),
-            scored.scores.source.map_or(String::new(), |value| format!("{value:.6}")),
-            format!("{:.6}", scored.scores.confidence),
+            number(scored.scores.source),
+            number(Some(scored.scores.confidence)),
             self.survey.dataset.species.get(scored.named).cloned().unwrap_or_default(),
         ]
     }
+}
+
+/// A score as it is written; nothing for one that was never taken.
+fn number(value: Option<f64>) -> String {
+    value.filter(|value| !value.is_nan()).map_or(String::new(), |value| format!("{value:.6}"))
 }
 
 /// Scientific names out of the dataset's own `birds.csv`, where it has one.

@@ -55,7 +55,7 @@ pub(in crate::run) fn begin_changes(session: &Session<'_>, survey: &Survey, lock
         let in_words = session.photos_changed(old, new);
         changes.push(Change { what: dataset_fact(&change.what), new: in_words.or(change.new), ..change });
     }
-    for change in between(&shown(&lock.weights), &shown(&super::weights(session.recipe)?)) {
+    for change in between(&shown(&lock.weights), &shown(&super::weights(session)?)) {
         changes.push(Change { what: format!("weights `{}`", change.what), ..change });
     }
     let mut models = vec![(model::baseline_slot(session), model::baseline_inputs(session, survey)?)];

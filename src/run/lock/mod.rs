@@ -13,9 +13,10 @@ use crate::dataset::digest;
 use crate::error::{Error, IoContext, Result};
 use crate::plan::inputs::Digest;
 use crate::plan::{ENGINE, Key, Step};
-use crate::recipe::{Features, Recipe};
+use crate::recipe::{Features, GeneratorKind, Recipe};
 use crate::store::{self, Record};
 
+use super::base::Base;
 use super::selection::Selection;
 use super::session::{Mode, Session};
 use super::survey::Survey;
@@ -113,7 +114,7 @@ impl Lock {
         let mut lock = Lock {
             engine: ENGINE.to_string(),
             dataset: dataset(survey)?,
-            weights: weights(session.recipe)?,
+            weights: weights(session)?,
             tree: session.tree_digest,
             ..Lock::default()
         };
@@ -217,10 +218,18 @@ pub(super) fn dataset(survey: &Survey) -> Result<BTreeMap<String, Digest>> {
 }
 
 /// Digests of the weights that the recipe names.
-pub(super) fn weights(recipe: &Recipe) -> Result<BTreeMap<String, Digest>> {
+pub(super) fn weights(session: &Session<'_>) -> Result<BTreeMap<String, Digest>> {
+    let recipe = session.recipe;
     let mut paths: Vec<&Path> = recipe.classifier.weights.iter().map(PathBuf::as_path).collect();
     if let Features::Inception(path) = &recipe.filter.features {
         paths.push(path);
     }
-    paths.into_iter().map(|path| Ok((path.display().to_string(), digest::of_file(path)?))).collect()
+    let mut weights: BTreeMap<String, Digest> = paths
+        .into_iter()
+        .map(|path| Ok((path.display().to_string(), digest::of_file(path)?)))
+        .collect::<Result<_>>()?;
+    if let GeneratorKind::StableDiffusion(model) = &recipe.generator.kind {
+        weights.insert(model.model.clone(), Base::open(session.store, &model.model, false)?.digest);
+    }
+    Ok(weights)
 }

@@ -258,6 +258,7 @@ fn rejections(recipe: &Recipe, selection: &Selection) -> Vec<report::Rejections>
                 Reason::Confidence => filter.confidence_min,
                 Reason::Fid => filter.fid_max,
                 Reason::Kid => filter.kid_max,
+                Reason::NotFinite => None,
             },
         })
         .collect()

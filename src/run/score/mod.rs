@@ -43,6 +43,14 @@ pub struct Scored {
     pub features: (Digest, usize),
 }
 
+impl Scored {
+    /// Of a candidate that is no image.
+    pub fn nothing() -> Scored {
+        let scores = Scores { copy: f64::NAN, source: None, confidence: f64::NAN };
+        Scored { scores, nearest: None, named: 0, features: (Digest::default(), 0) }
+    }
+}
+
 /// What came of scoring.
 pub enum Outcome {
     Scored(Vec<Scored>),

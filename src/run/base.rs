@@ -1,0 +1,187 @@
+//! The checkpoint that a recipe's Stable Diffusion generator is: opened, identified by the digests of its files, and made
+//! ready to sample. Trains nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use image::RgbImage;
+use tch::Device;
+
+use crate::checkpoint::scheduler::SchedulerConfig;
+use crate::checkpoint::{Checkpoint, Component};
+use crate::dataset::hashing::{self, Listed};
+use crate::dataset::stat_index::{Stat, StatIndex};
+use crate::diffusion::sampler::{self, Prescribed, SamplerKind};
+use crate::diffusion::sd::lora::Patches;
+use crate::diffusion::sd::pipeline::{self, Options, Parts, Pipeline, Start, Tokens};
+use crate::diffusion::{Generator, Request};
+use crate::error::{Error, IoContext, Result};
+use crate::plan::candidate;
+use crate::plan::inputs::Digest;
+use crate::recipe::{Recipe, StableDiffusion};
+use crate::store::Store;
+
+use super::model::precision;
+use super::progress::Progress;
+use super::survey::{self, Survey};
+
+/// An opened checkpoint.
+pub struct Base {
+    pub checkpoint: Checkpoint,
+    /// Of its files.
+    pub digest: Digest,
+}
+
+impl Base {
+    /// Opens a checkpoint. Files whose size and times are as they were are not hashed again.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for what is no checkpoint that can be run; [`Error::Io`] where a file cannot be read.
+    pub fn open(store: &Store, model: &str, rehash: bool) -> Result<Base> {
+        let checkpoint = Checkpoint::open(Path::new(model))?;
+        let digest = digest(store, &checkpoint, rehash)?;
+        Ok(Base { checkpoint, digest })
+    }
+
+    /// The networks with what LoRAs add to them, ready to make images.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for values out of range, [`Error::Input`] where weights and configurations do not fit.
+    pub fn pipeline(
+        &self,
+        asked: Option<SamplerKind>,
+        options: impl FnOnce(SamplerKind) -> Options,
+        patches: (Patches, Patches),
+        device: Device,
+    ) -> Result<Pipeline> {
+        let checkpoint = &self.checkpoint;
+        let Prescribed { kind, schedule, settings } = prescribed(checkpoint, asked)?;
+        let parts = Parts {
+            name: checkpoint.path.display().to_string(),
+            text_config: &checkpoint.text_encoder,
+            unet_config: &checkpoint.unet,
+            vae_config: &checkpoint.vae,
+            text: checkpoint.tensors(Component::TextEncoder)?,
+            unet: checkpoint.tensors(Component::Unet)?,
+            vae: checkpoint.tensors(Component::Vae)?,
+            unet_patches: patches.0,
+            text_patches: patches.1,
+        };
+        Pipeline::new(parts, schedule, settings, options(kind), device)
+    }
+}
+
+/// The sampler that is asked for, or the checkpoint's own, as its scheduler's config has it.
+fn prescribed(checkpoint: &Checkpoint, asked: Option<SamplerKind>) -> Result<Prescribed> {
+    let config = SchedulerConfig::read(&checkpoint.scheduler, &checkpoint.scheduler_path)?;
+    sampler::prescribed(&config, asked)
+}
+
+/// The checkpoint's digest, out of what is remembered of its files where they did not change.
+fn digest(store: &Store, checkpoint: &Checkpoint, rehash: bool) -> Result<Digest> {
+    let mut index = StatIndex::load(&survey::stat_index_path(store, "model", &checkpoint.path));
+    if rehash {
+        index.forget();
+    }
+    let mut folders: BTreeMap<PathBuf, Vec<(String, Stat)>> = BTreeMap::new();
+    for path in checkpoint.weight_files() {
+        let stat = Stat::of(&std::fs::metadata(path).doing("read", path)?);
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        folders.entry(path.parent().unwrap_or(Path::new(".")).to_path_buf()).or_default().push((name, stat));
+    }
+    let mut digests: BTreeMap<PathBuf, Digest> = BTreeMap::new();
+    for (folder, mut files) in folders {
+        files.sort_by(|a, b| a.0.cmp(&b.0));
+        let hashed = hashing::digests(&folder, &[Listed { path: "", files: &files }], &mut index)?;
+        for ((name, _), digest) in files.iter().zip(hashed.digests.concat()) {
+            let path = folder.join(name);
+            let unreadable = || Error::input(format!("`{}` cannot be read", path.display()));
+            digests.insert(path.clone(), digest.ok_or_else(unreadable)?);
+        }
+    }
+    index.save()?;
+    Ok(checkpoint.digest_of(|path| digests.get(path).copied()))
+}
+
+/// A pipeline that makes candidates of species.
+pub struct OfSpecies {
+    pipeline: Pipeline,
+    /// By species.
+    prompts: Vec<Tokens>,
+    negative: Tokens,
+}
+
+impl OfSpecies {
+    /// As the recipe sets it. Prompts that are cut off are told to `progress`.
+    pub fn new(
+        base: &Base,
+        model: &StableDiffusion,
+        recipe: &Recipe,
+        survey: &Survey,
+        progress: &Progress,
+        device: Device,
+        patches: (Patches, Patches),
+    ) -> Result<OfSpecies> {
+        let settings = &recipe.generator;
+        let tokenizer = base.checkpoint.tokenizer()?;
+        let mut cut = None;
+        let mut tokens = |prompt: &str| -> Result<Tokens> {
+            let tokens = tokenizer.encode(prompt)?;
+            if tokens.cut > 0 {
+                cut.get_or_insert_with(|| (prompt.to_string(), tokens.cut));
+            }
+            Ok(tokens.ids.into_iter().map(i64::from).collect())
+        };
+        let prompts = survey
+            .dataset
+            .species
+            .iter()
+            .zip(&survey.wanted)
+            .map(|(species, &wanted)| match wanted {
+                0 => Ok(Rc::from(Vec::new())),
+                _ => tokens(&candidate::prompt(model, species)),
+            })
+            .collect::<Result<Vec<Tokens>>>()?;
+        let negative = tokens(&model.negative_prompt)?;
+        if let Some((prompt, tokens)) = cut {
+            progress.warn(&format!(
+                "the prompt `{prompt}` is too long for the model: its last {} are not read",
+                crate::text::count(tokens, "token")
+            ));
+        }
+        let options = |sampler| Options {
+            sampler,
+            steps: settings.steps,
+            guidance: settings.guidance,
+            guidance_rescale: 0.0,
+            strength: settings.strength,
+            width: settings.size,
+            height: settings.size,
+            batch: settings.batch,
+            precision: precision(settings.precision),
+        };
+        let asked = SamplerKind::from_name(settings.sampler.name())?;
+        Ok(OfSpecies { pipeline: base.pipeline(Some(asked), options, patches, device)?, prompts, negative })
+    }
+}
+
+impl Generator for OfSpecies {
+    fn batch(&self) -> usize {
+        self.pipeline.options().batch
+    }
+
+    fn generate(&mut self, requests: &[Request]) -> Result<Vec<Option<RgbImage>>> {
+        let requests: Vec<pipeline::Request> = requests
+            .iter()
+            .map(|request| pipeline::Request {
+                prompt: Rc::clone(&self.prompts[request.class]),
+                negative: Rc::clone(&self.negative),
+                start: Start::Key(request.noise),
+                source: request.source.clone(),
+            })
+            .collect();
+        let made = self.pipeline.generate(&requests, &mut |_, _| super::stop::check())?;
+        Ok(made.into_iter().map(|made| made.image).collect())
+    }
+}
