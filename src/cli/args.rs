@@ -76,7 +76,7 @@ pub enum Command {
     /// Measure two folders of images against each other
     Metrics(Metrics),
     /// Make images from prompts with a Stable Diffusion checkpoint
-    Generate(Generate),
+    Generate(Box<Generate>),
     /// Show libtorch, devices, CPU features, weights and the cache
     Doctor(Doctor),
     /// Print a completion script for a shell
