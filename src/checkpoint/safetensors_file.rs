@@ -2,10 +2,11 @@
 //! are not touched. Knows nothing of what the tensors are for.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use safetensors::tensor::{Dtype as Kind, Metadata};
 
 use super::tensors::{Bytes, Dtype, Stored};
@@ -26,6 +27,12 @@ struct Mapped(Mmap);
 impl Bytes for Mapped {
     fn bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    fn give_back(&self, range: Range<usize>) {
+        // SAFETY: the mapping is of a file and never written, so that what is asked for again is read again.
+        // A system that does not take the advice keeps the pages, which is no mistake.
+        let _ = unsafe { self.0.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len()) };
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tensors of a file on disk: names, types, shapes and bytes, not read before they are asked for. Knows no libtorch.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Type of a tensor's numbers.
@@ -27,6 +28,11 @@ impl Dtype {
 /// Where a tensor's bytes are: a mapped file, or memory.
 pub trait Bytes: Send + Sync {
     fn bytes(&self) -> &[u8];
+
+    /// Says that a range of them was read and will hardly be read again, so that it need not stay in memory.
+    fn give_back(&self, range: Range<usize>) {
+        let _ = range;
+    }
 }
 
 impl Bytes for Vec<u8> {
@@ -50,6 +56,11 @@ impl Stored {
     pub fn data(&self) -> &[u8] {
         let length = self.shape.iter().product::<usize>() * self.dtype.width();
         &self.bytes.bytes()[self.start..self.start + length]
+    }
+
+    /// Lets go of the memory that its bytes take, if they are on disk too.
+    pub fn give_back(&self) {
+        self.bytes.give_back(self.start..self.start + self.data().len());
     }
 }
 

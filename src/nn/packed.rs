@@ -4,6 +4,8 @@ use std::cell::RefCell;
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::heap;
+
 /// Weights of a convolution or a linear layer. Where they are for inference alone they are packed at their first use on
 /// the CPU, for inputs of the size that come then; other sizes still give the right result.
 pub struct Weight(RefCell<Held>);
@@ -52,7 +54,9 @@ impl Weight {
             _ => None,
         };
         if let Some(packed) = packed {
+            let bytes = packed.numel() * packed.kind().elt_size_in_bytes();
             *self.0.borrow_mut() = Held::Packed(packed);
+            heap::freed(bytes);
         }
         Ok(self.0.borrow())
     }

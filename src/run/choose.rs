@@ -212,8 +212,14 @@ fn nothing_left(selection: &Selection) -> Error {
         }
     }
     let list: Vec<String> = reasons.iter().map(|(reason, n)| format!("{} dropped {n}", reason.name())).collect();
-    Error::input_help(
-        format!("the filter dropped every candidate: {}", list.join(", ")),
-        "loosen `[filter]`, raise `candidates`, or train the generator longer; all candidates and scores are kept",
-    )
+    let help = match reasons.keys().all(|reason| *reason == Reason::NotFinite) {
+        true => {
+            "the generator's numbers overflow: take another `precision` (bf16 in place of fp16, or fp32), or fetch the \
+             weights again"
+        }
+        false => {
+            "loosen `[filter]`, raise `candidates`, or train the generator longer; all candidates and scores are kept"
+        }
+    };
+    Error::input_help(format!("the filter dropped every candidate: {}", list.join(", ")), help)
 }

@@ -3,6 +3,7 @@
 mod build;
 mod cache;
 mod changes;
+mod checkpoint;
 mod ci;
 mod faults;
 mod incremental;
@@ -13,6 +14,7 @@ mod place;
 mod plan;
 mod shards;
 mod shipped;
+mod stable;
 mod survive;
 mod verify;
 mod why;

@@ -173,6 +173,7 @@ pub fn tensor(stored: &Stored, kind: Kind, device: Device) -> std::result::Resul
     };
     let shape: Vec<i64> = stored.shape.iter().map(|&n| n as i64).collect();
     let tensor = Tensor::f_from_data_size(stored.data(), &shape, found)?;
+    stored.give_back();
     // Rounded on the CPU, so that every device gets the same weights.
     tensor.f_to_kind(kind)?.f_to_device(device)
 }
