@@ -164,13 +164,16 @@ fn make(session: &mut Session<'_>, survey: &Survey, model: &Model, all: &[Wanted
         let started = Instant::now();
         let images = generator.generate(&requests)?;
         let seconds = format!("{:.4}", started.elapsed().as_secs_f64() / images.len().max(1) as f64);
-        let records = chunk
-            .iter()
+        let blank: Vec<Record> =
+            chunk.iter().map(|&i| session.blank(&all[i].inputs).note("seconds", &seconds)).collect();
+        let store = session.store;
+        // Encoding takes the cores while it takes the device's time: side by side, it hardly does.
+        let records = blank
+            .into_par_iter()
             .zip(&images)
-            .map(|(&i, image)| {
-                let record = session.blank(&all[i].inputs).note("seconds", &seconds);
+            .map(|(record, image)| {
                 Ok(match image {
-                    Some(image) => record.output("image", session.store.put(&png(image)?)?),
+                    Some(image) => record.output("image", store.put(&png(image)?)?),
                     // No image, and no second try: the same key would come to the same end.
                     None => record.note(FLAW, "not finite"),
                 })

@@ -8,6 +8,7 @@ use super::{Lock, path};
 use crate::error::{Error, Result};
 use crate::plan::inputs::Digest;
 use crate::plan::{Inputs, Key};
+use crate::recipe::GeneratorKind;
 use crate::run::selection::Selection;
 use crate::run::session::Session;
 use crate::run::survey::Survey;
@@ -94,7 +95,10 @@ fn field_changes(session: &Session<'_>, name: &str, old: Key, new: &Inputs) -> V
 
 /// The candidates that the recipe asks for under the lock's generator, against those of the lock, a species a change.
 fn candidate_changes(session: &Session<'_>, survey: &Survey, lock: &Lock) -> Vec<Change> {
-    let generator = lock.models.get("generator").map(|fitted| fitted.weights);
+    let generator = match &session.recipe.generator.kind {
+        GeneratorKind::StableDiffusion(model) => lock.weights.get(&model.model).copied(),
+        GeneratorKind::Ddpm(_) => lock.models.get("generator").map(|fitted| fitted.weights),
+    };
     let mut locked: BTreeMap<&str, BTreeSet<Key>> = BTreeMap::new();
     for candidate in lock.candidates() {
         locked.entry(candidate.species).or_default().insert(candidate.key);
