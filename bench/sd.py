@@ -1,22 +1,30 @@
 #!/usr/bin/env python3
 """Stable Diffusion beside diffusers: the same weights, the same sizes, interleaved in one run, as ratios.
 
-    PYTHON bench/sd.py WORK [--make-only]
+    PYTHON bench/sd.py WORK [--precision bf16] [--rounds 5]
+    PYTHON bench/sd.py WORK --parity [--model sd15] [--model sd21] [--model DIR]
 
-PYTHON is one that has torch, diffusers and transformers; WORK a folder with 5 GB to spare. The first run makes a checkpoint
-of Stable Diffusion 1.5's configuration with random weights there (`WORK/sd15`).
+PYTHON is one that has torch, diffusers and transformers; WORK a folder with 8 GB to spare. The first run makes checkpoints
+of the published configurations with random weights there. CLIP's vocabulary comes from the package open_clip_torch, if it is
+there.
 """
 
 import argparse
 import gzip
 import json
+import os
 import pathlib
+import re
+import statistics
+import subprocess
+import time
 import warnings
 
 warnings.filterwarnings("ignore")
+HERE = pathlib.Path(__file__).resolve().parent
 
 
-def tokenizer_files(folder: pathlib.Path) -> None:
+def tokenizer_files(folder: pathlib.Path, pad: str) -> None:
     """CLIP's vocabulary out of the PyPI package open_clip_torch, if it is installed; a stand-in of its size if not."""
     folder.mkdir(parents=True, exist_ok=True)
     byte_letters = list(range(33, 127)) + list(range(161, 173)) + list(range(174, 256))
@@ -33,51 +41,70 @@ def tokenizer_files(folder: pathlib.Path) -> None:
     words += [f"<|unused {i}|>" for i in range(49406 - len(words))] + ["<|startoftext|>", "<|endoftext|>"]
     (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}, ensure_ascii=False))
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
-    special = dict(bos_token="<|startoftext|>", eos_token="<|endoftext|>", unk_token="<|endoftext|>", pad_token="<|endoftext|>")
+    special = dict(bos_token="<|startoftext|>", eos_token="<|endoftext|>", unk_token="<|endoftext|>", pad_token=pad)
     (folder / "special_tokens_map.json").write_text(json.dumps(special))
     (folder / "tokenizer_config.json").write_text(
         json.dumps(dict(special, model_max_length=77, tokenizer_class="CLIPTokenizer", do_lower_case=True, add_prefix_space=False))
     )
 
 
-def make(folder: pathlib.Path) -> None:
-    """A checkpoint of Stable Diffusion 1.5's configuration, its weights random in bf16."""
+VAE = dict(
+    block_out_channels=(128, 256, 512, 512),
+    down_block_types=("DownEncoderBlock2D",) * 4,
+    up_block_types=("UpDecoderBlock2D",) * 4,
+    latent_channels=4,
+    layers_per_block=2,
+    sample_size=512,
+)
+SCHEDULE = dict(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, steps_offset=1)
+# The published configurations of 1.5 and 2.1.
+MODELS = {
+    "sd15": dict(
+        unet=dict(sample_size=64, cross_attention_dim=768, attention_head_dim=8),
+        text=dict(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12),
+        scheduler=("PNDMScheduler", dict(SCHEDULE, skip_prk_steps=True)),
+        pad="<|endoftext|>",
+    ),
+    "sd21": dict(
+        unet=dict(
+            sample_size=96, cross_attention_dim=1024, attention_head_dim=(5, 10, 20, 20), use_linear_projection=True, upcast_attention=True
+        ),
+        text=dict(
+            hidden_size=1024, intermediate_size=4096, num_hidden_layers=23, num_attention_heads=16, hidden_act="gelu", projection_dim=512
+        ),
+        scheduler=("DDIMScheduler", dict(SCHEDULE, prediction_type="v_prediction", clip_sample=False, set_alpha_to_one=False)),
+        pad="!",
+    ),
+}
+
+
+def make(folder: pathlib.Path, name: str) -> None:
+    """A checkpoint of a published configuration, its weights random in bf16."""
+    import diffusers
     import torch
-    from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
     if (folder / "model_index.json").exists():
         return
     torch.manual_seed(0)
-    unet = dict(sample_size=64, cross_attention_dim=768, attention_head_dim=8, block_out_channels=(320, 640, 1280, 1280))
-    vae = dict(
-        block_out_channels=(128, 256, 512, 512),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        latent_channels=4,
-        layers_per_block=2,
-        sample_size=512,
-    )
+    model = MODELS[name]
     with torch.no_grad():
-        parts = dict(
-            unet=UNet2DConditionModel(**unet),
-            vae=AutoencoderKL(**vae),
-            text_encoder=CLIPTextModel(
-                CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)
-            ),
+        makers = dict(
+            unet=lambda: diffusers.UNet2DConditionModel(block_out_channels=(320, 640, 1280, 1280), **model["unet"]),
+            vae=lambda: diffusers.AutoencoderKL(**VAE),
+            text_encoder=lambda: CLIPTextModel(CLIPTextConfig(**model["text"])),
         )
-        for name, model in parts.items():
-            model.to(torch.bfloat16).save_pretrained(folder / name)
-    PNDMScheduler(
-        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, skip_prk_steps=True, steps_offset=1
-    ).save_pretrained(folder / "scheduler")
-    tokenizer_files(folder / "tokenizer")
+        for part, maker in makers.items():
+            maker().to(torch.bfloat16).save_pretrained(folder / part)
+    kind, settings = model["scheduler"]
+    getattr(diffusers, kind)(**settings).save_pretrained(folder / "scheduler")
+    tokenizer_files(folder / "tokenizer", model["pad"])
     index = dict(
         _class_name="StableDiffusionPipeline",
         _diffusers_version="0.6.0",
         feature_extractor=[None, None],
         safety_checker=[None, None],
-        scheduler=["diffusers", "PNDMScheduler"],
+        scheduler=["diffusers", kind],
         text_encoder=["transformers", "CLIPTextModel"],
         tokenizer=["transformers", "CLIPTokenizer"],
         unet=["diffusers", "UNet2DConditionModel"],
@@ -86,13 +113,138 @@ def make(folder: pathlib.Path) -> None:
     (folder / "model_index.json").write_text(json.dumps(index, indent=2))
 
 
+def birdaug(options: argparse.Namespace, work: pathlib.Path, *more: str) -> tuple[float, float, float]:
+    """One image by `birdaug generate`: seconds of a step, seconds of its decoding, peak MiB of the process."""
+    command = [str(options.birdaug), "-v", "generate", *more, "--out", str(work / "out"), "--cache", str(work / "cache")]
+    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
+        said = run.stderr.read()
+        _, status, usage = os.wait4(run.pid, 0)
+        run.returncode = os.waitstatus_to_exitcode(status)
+    if run.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}: status {run.returncode}\n{said}")
+    found = re.search(r"step: ([0-9.]+) s, decode: ([0-9.]+) s", said)
+    return float(found[1]), float(found[2]), usage.ru_maxrss / 1024
+
+
+def pipeline(folder: pathlib.Path, precision: str, channels_last: bool):
+    import torch
+    from diffusers import StableDiffusionPipeline
+
+    kind = dict(fp32=torch.float32, bf16=torch.bfloat16)[precision]
+    pipe = StableDiffusionPipeline.from_pretrained(
+        folder, torch_dtype=kind, safety_checker=None, requires_safety_checker=False, low_cpu_mem_usage=True
+    )
+    pipe.set_progress_bar_config(disable=True)
+    if channels_last:
+        pipe.unet.to(memory_format=torch.channels_last)
+        pipe.vae.to(memory_format=torch.channels_last)
+    return pipe
+
+
+def speed(options: argparse.Namespace) -> None:
+    """Steps of one guided image of 256x256 (U-Net batches of 2) and its decoding, a round of each after the other."""
+    import torch
+
+    torch.set_grad_enabled(False)
+    torch.set_num_threads(os.cpu_count())
+    folder = options.work / "sd15"
+    text = torch.randn(2, 77, 768)
+    latents = torch.randn(2, 4, 32, 32)
+    for precision in options.precision:
+        kind = dict(fp32=torch.float32, bf16=torch.bfloat16)[precision]
+        times: dict[str, list[float]] = {}
+        pipes = {"channels last": pipeline(folder, precision, True), "as it is": pipeline(folder, precision, False)}
+        for round_ in range(options.rounds + 1):
+            step, decode, peak = birdaug(
+                options, options.work, str(folder), "--prompt", "a bird", "--size", "256", "--steps", "7", "--precision", precision
+            )
+            for name, seconds in {"birdaug step": step, "birdaug decode": decode, "birdaug MiB": peak}.items():
+                times.setdefault(name, []).append(seconds)
+            for layout, pipe in pipes.items():
+                x = latents.to(kind)
+                x = x.to(memory_format=torch.channels_last) if layout == "channels last" else x
+                for name, call, n in [
+                    ("step", lambda: pipe.unet(x, 500, text.to(kind)), 3),
+                    ("decode", lambda: pipe.vae.decode(x[:1]), 2),
+                ]:
+                    took = []
+                    for _ in range(n):
+                        started = time.perf_counter()
+                        call()
+                        took.append(time.perf_counter() - started)
+                    times.setdefault(f"diffusers {layout} {name}", []).append(statistics.median(took))
+        # The first round warms up.
+        medians = {name: statistics.median(values[1:]) for name, values in times.items()}
+        print(f"\n{precision}, 256x256, median of {options.rounds}: peak of birdaug {medians['birdaug MiB']:.0f} MiB")
+        for what in ("step", "decode"):
+            ours = medians[f"birdaug {what}"]
+            for layout in pipes:
+                theirs = medians[f"diffusers {layout} {what}"]
+                print(f"  {what:6} birdaug {ours:.3f} s, diffusers {layout:13} {theirs:.3f} s: {theirs / ours:.2f} times as fast")
+        del pipes
+
+
+def parity(options: argparse.Namespace) -> None:
+    """The same noise through both in fp32: relative L2 of the final latents, and how far the pixels are apart."""
+    import numpy as np
+    import torch
+    from PIL import Image
+    from safetensors.torch import load_file, save_file
+
+    torch.set_grad_enabled(False)
+    work = options.work
+    for model in options.model or ["sd15"]:
+        folder = work / model if (work / model).exists() else pathlib.Path(model)
+        pipe = pipeline(folder, "fp32", False)
+        noise = torch.randn(1, pipe.unet.config.in_channels, 32, 32, generator=torch.Generator().manual_seed(1))
+        save_file({"latents": noise}, work / "noise.safetensors")
+        prompt = "a photo of an indigo bunting, a bird"
+        latents = []
+        image = pipe(
+            prompt,
+            negative_prompt="blurry",
+            latents=noise,
+            height=256,
+            width=256,
+            num_inference_steps=2,
+            guidance_scale=4.0,
+            output_type="np",
+            callback_on_step_end=lambda pipe, i, t, values: latents.append(values["latents"].clone()) or {},
+        ).images[0]
+        del pipe
+        birdaug(
+            options, work, str(folder), "--prompt", prompt, "--negative", "blurry", "--size", "256", "--steps", "2",
+            "--guidance", "4", "--precision", "fp32", "--noise", str(work / "noise.safetensors"),
+            "--latents", str(work / "latents.safetensors"),
+        )
+        ours = load_file(work / "latents.safetensors")["latents"]
+        distance = float((ours - latents[-1]).norm() / latents[-1].norm())
+        pixels = np.asarray(Image.open(work / "out" / "0001.png"), dtype=np.int16)
+        apart = np.abs(pixels - (image * 255).round().astype(np.int16))
+        print(f"{model}: latents {distance:.1e} apart (relative L2), {100 * (apart <= 1).mean():.3f} % of the values within 1/255")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=pathlib.Path)
     parser.add_argument("--make-only", action="store_true")
+    parser.add_argument("--parity", action="store_true", help="compare pictures instead of times")
+    parser.add_argument("--model", action="append", help="for --parity: sd15, sd21, or a checkpoint's folder")
+    parser.add_argument("--precision", action="append", choices=["bf16", "fp32"])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--birdaug", type=pathlib.Path, default=HERE.parent / "target/release/birdaug")
     options = parser.parse_args()
+    options.precision = options.precision or ["bf16", "fp32"]
+    options.birdaug = options.birdaug.resolve()
+    options.work = options.work.resolve()
     options.work.mkdir(parents=True, exist_ok=True)
-    make(options.work / "sd15")
+    for name in options.model or ["sd15"]:
+        if name in MODELS:
+            make(options.work / name, name)
+    if options.make_only:
+        return
+    parity(options) if options.parity else speed(options)
 
 
 if __name__ == "__main__":

@@ -258,8 +258,12 @@ pub enum MetricsCommand {
 /// `birdaug generate`.
 #[derive(Debug, clap::Args)]
 pub struct Generate {
-    /// A checkpoint: a folder in the diffusers layout
+    /// A checkpoint: a folder in the diffusers layout, a `.safetensors` file in the original layout, or
+    /// hf:owner/name@revision
     pub model: String,
+    /// The vocabulary of a checkpoint in one file [default: `tokenizer` beside it]
+    #[arg(long, value_name = "DIR")]
+    pub tokenizer: Option<PathBuf>,
     /// What to show; may be given several times
     #[arg(long, value_name = "TEXT")]
     pub prompt: Vec<String>,

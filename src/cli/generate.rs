@@ -22,6 +22,10 @@ pub fn run(options: &Generate, global: &Global) -> Result<()> {
             terminal::line(&path.display().to_string());
         }
     }
+    if global.verbose > 0 {
+        let (steps, decodes) = (text::median(&generated.steps), text::median(&generated.decodes));
+        progress.say(&format!("step: {steps:.4} s, decode: {decodes:.4} s an image (medians)"));
+    }
     match generated.dropped {
         0 => Ok(()),
         n => Err(Error::input_help(
@@ -54,6 +58,7 @@ fn asked(options: &Generate, global: &Global) -> Result<Asked> {
     }
     Ok(Asked {
         model: options.model.clone(),
+        tokenizer: options.tokenizer.clone(),
         prompts,
         negative: options.negative.clone(),
         image: options.image.clone(),

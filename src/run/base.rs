@@ -9,7 +9,7 @@ use image::RgbImage;
 use tch::Device;
 
 use crate::checkpoint::scheduler::SchedulerConfig;
-use crate::checkpoint::{Checkpoint, Component};
+use crate::checkpoint::{self, Checkpoint, Component, hub};
 use crate::dataset::hashing::{self, Listed};
 use crate::dataset::stat_index::{Stat, StatIndex};
 use crate::diffusion::sampler::{self, Prescribed, SamplerKind};
@@ -34,12 +34,36 @@ pub struct Base {
 }
 
 impl Base {
-    /// Opens a checkpoint. Files whose size and times are as they were are not hashed again.
+    /// Opens a checkpoint: a folder, a file, or `hf:owner/name@revision`, which is fetched into the cache if `fetch` lets
+    /// it be. Files whose size and times are as they were are not hashed again.
     ///
     /// # Errors
-    /// [`Error::Input`] for what is no checkpoint that can be run; [`Error::Io`] where a file cannot be read.
-    pub fn open(store: &Store, model: &str, rehash: bool) -> Result<Base> {
-        let checkpoint = Checkpoint::open(Path::new(model))?;
+    /// [`Error::Input`] for what is no checkpoint that can be run, or is not fetched yet; [`Error::Io`] where a file cannot
+    /// be read.
+    pub fn open(store: &Store, model: &str, rehash: bool, fetch: Option<&Progress>) -> Result<Base> {
+        Base::open_with(store, model, &checkpoint::Options::default(), rehash, fetch)
+    }
+
+    /// As [`Base::open`], with what a checkpoint in one file does not say itself.
+    ///
+    /// # Errors
+    /// As [`Base::open`].
+    pub fn open_with(
+        store: &Store,
+        model: &str,
+        options: &checkpoint::Options,
+        rehash: bool,
+        fetch: Option<&Progress>,
+    ) -> Result<Base> {
+        let place = match hub::Spec::parse(model).transpose()? {
+            None => PathBuf::from(model),
+            Some(spec) => match (hub::cached(&spec, store.dir()), fetch) {
+                (Some(place), _) => place,
+                (None, Some(progress)) => fetch_into(store, &spec, progress)?,
+                (None, None) => return Err(not_fetched(model)),
+            },
+        };
+        let checkpoint = Checkpoint::open_with(&place, options)?;
         let digest = digest(store, &checkpoint, rehash)?;
         Ok(Base { checkpoint, digest })
     }
@@ -70,6 +94,28 @@ impl Base {
         };
         Pipeline::new(parts, schedule, settings, options(kind), device)
     }
+}
+
+/// Whether a model is to be fetched from a hub first.
+pub fn waits_for_fetch(store: &Store, model: &str) -> Result<bool> {
+    Ok(hub::Spec::parse(model).transpose()?.is_some_and(|spec| hub::cached(&spec, store.dir()).is_none()))
+}
+
+fn not_fetched(model: &str) -> Error {
+    Error::input_help(
+        format!("`{model}` is not fetched yet"),
+        "`birdaug build` without `--offline` fetches it, or `birdaug generate`",
+    )
+}
+
+fn fetch_into(store: &Store, spec: &hub::Spec, progress: &Progress) -> Result<PathBuf> {
+    let said = std::cell::RefCell::new(String::new());
+    hub::fetch(spec, store.dir(), &|file, _, total| {
+        if *said.borrow() != file {
+            progress.say(&format!("fetch: {file} ({})", crate::text::bytes(total)));
+            *said.borrow_mut() = file.to_string();
+        }
+    })
 }
 
 /// The sampler that is asked for, or the checkpoint's own, as its scheduler's config has it.

@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Instant;
 
 use image::RgbImage;
 use tch::Tensor;
 
+use crate::checkpoint;
 use crate::checkpoint::lora::LoraFile;
 use crate::dataset::decode;
 use crate::diffusion::sampler::SamplerKind;
@@ -30,8 +32,10 @@ const LATENTS: &str = "latents";
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// A checkpoint's folder or file.
+    /// A checkpoint's folder or file, or `hf:owner/name@revision`.
     pub model: String,
+    /// The vocabulary of a checkpoint in one file.
+    pub tokenizer: Option<PathBuf>,
     pub prompts: Vec<String>,
     pub negative: String,
     /// Image to image: what to start from.
@@ -67,6 +71,9 @@ pub struct Generated {
     /// Images that came out as no numbers, which are not written.
     pub dropped: usize,
     pub sheet: Option<PathBuf>,
+    /// Seconds of each step of each batch, and of an image's decoding, a batch each.
+    pub steps: Vec<f64>,
+    pub decodes: Vec<f64>,
 }
 
 /// Makes the images and writes them.
@@ -74,15 +81,22 @@ pub struct Generated {
 /// # Errors
 /// [`Error::Usage`] and [`Error::Input`] for what cannot be run, before any work starts.
 pub fn generate(asked: &Asked, store: &Store, progress: &Progress) -> Result<Generated> {
-    let base = Base::open(store, &asked.model, false)?;
+    let options = checkpoint::Options { tokenizer: asked.tokenizer.clone(), prediction: None };
+    let base = Base::open_with(store, &asked.model, &options, false, Some(progress))?;
     let mut pipeline = open(asked, &base)?;
     let requests = requests(asked, &base, &pipeline, progress)?;
     fs::create_dir_all(&asked.out).doing("make the folder", &asked.out)?;
-    let mut generated = Generated { files: Vec::new(), dropped: 0, sheet: None };
+    let mut generated =
+        Generated { files: Vec::new(), dropped: 0, sheet: None, steps: Vec::new(), decodes: Vec::new() };
     let (mut images, mut latents) = (Vec::new(), Vec::new());
     let mut task = progress.task("generate", requests.len(), "image");
     for (first, chunk) in requests.chunks(asked.batch).enumerate() {
-        let made = pipeline.generate(chunk, &mut |_, _| stop::check())?;
+        let mut last = Instant::now();
+        let made = pipeline.generate(chunk, &mut |_, _| {
+            generated.steps.push(std::mem::replace(&mut last, Instant::now()).elapsed().as_secs_f64());
+            stop::check()
+        })?;
+        generated.decodes.push(last.elapsed().as_secs_f64() / chunk.len() as f64);
         for (i, made) in made.into_iter().enumerate() {
             let number = first * asked.batch + i;
             latents.push(made.latents);

@@ -17,10 +17,10 @@ use crate::plan::{Inputs, Step};
 use crate::recipe::{self, GeneratorKind, Recipe};
 use crate::train::{self, Classifier, HistoryRow, Kept, Sampling};
 
-use super::base::{Base, OfSpecies};
+use super::base::{self, Base, OfSpecies};
 use super::fitting::Fitting;
 use super::photos::{Files, Place};
-use super::session::Session;
+use super::session::{Mode, Session};
 use super::survey::Survey;
 
 /// Bytes of decoded photos kept in memory during a fit.
@@ -46,7 +46,7 @@ impl Model {
 
     /// The checkpoint that the recipe names.
     pub fn stable_diffusion(session: &Session<'_>, model: &recipe::StableDiffusion) -> Result<Model> {
-        let base = Base::open(session.store, &model.model, session.options.rehash)?;
+        let base = Base::open(session.store, &model.model, session.options.rehash, session.may_fetch())?;
         Ok(Model { digest: base.digest, network: Network::StableDiffusion(Box::new(base)) })
     }
 
@@ -83,6 +83,10 @@ pub fn generator(session: &mut Session<'_>, survey: &Survey) -> Result<Option<Mo
     let ddpm = match &recipe.generator.kind {
         GeneratorKind::Ddpm(ddpm) => ddpm,
         GeneratorKind::StableDiffusion(model) => {
+            if session.mode == Mode::Plan && base::waits_for_fetch(session.store, &model.model)? {
+                session.ledger.due(Step::Generator, format!("`{}` is to be fetched", model.model));
+                return Ok(None);
+            }
             let model = Model::stable_diffusion(session, model)?;
             session.note("generator", &inputs::stable_diffusion_model(model.digest))?;
             return Ok(Some(model));

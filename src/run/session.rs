@@ -239,6 +239,11 @@ impl<'a> Session<'a> {
         bytes.and_then(|bytes| String::from_utf8(bytes).ok())
     }
 
+    /// Whoever hears of models that are fetched, where they may be.
+    pub fn may_fetch(&self) -> Option<&'a Progress> {
+        (self.mode == Mode::Build && !self.options.offline).then_some(self.progress)
+    }
+
     /// Says what the cache found damaged.
     pub fn report_damage(&self) {
         for line in self.store.damage() {

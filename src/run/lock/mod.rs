@@ -229,7 +229,8 @@ pub(super) fn weights(session: &Session<'_>) -> Result<BTreeMap<String, Digest>>
         .map(|path| Ok((path.display().to_string(), digest::of_file(path)?)))
         .collect::<Result<_>>()?;
     if let GeneratorKind::StableDiffusion(model) = &recipe.generator.kind {
-        weights.insert(model.model.clone(), Base::open(session.store, &model.model, false)?.digest);
+        weights
+            .insert(model.model.clone(), Base::open(session.store, &model.model, false, session.may_fetch())?.digest);
     }
     Ok(weights)
 }
