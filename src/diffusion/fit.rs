@@ -71,7 +71,7 @@ pub fn fit(
         let batch = Batch::new(&draws, step, &pixels, &net, schedule.alphas_cumprod())
             .doing("make a training batch (a smaller `batch` takes less memory)")?;
         let loss = state
-            .step(&net, &batch, rate(options, step), options.precision)
+            .step(&net, &batch, rate(options.learning_rate, options.steps, step), options.precision)
             .doing("fit the generator (a smaller `batch` takes less memory)")?;
         if !loss.is_finite() {
             return Err(Error::input_help(
@@ -111,12 +111,12 @@ fn check(config: &Config, options: &FitOptions, images: &[RgbImage], classes: &[
     Err(Error::Usage(problem))
 }
 
-/// The learning rate of step `step` (from 0).
-fn rate(options: &FitOptions, step: usize) -> f64 {
-    let warm_up = ((options.steps as f64 * WARM_UP.0) as usize).clamp(1, WARM_UP.1);
+/// The learning rate of step `step` (from 0) of so many: it rises to the highest and falls to zero along a cosine.
+pub(super) fn rate(highest: f64, steps: usize, step: usize) -> f64 {
+    let warm_up = ((steps as f64 * WARM_UP.0) as usize).clamp(1, WARM_UP.1);
     let rise = ((step + 1) as f64 / warm_up as f64).min(1.0);
-    let fall = 0.5 * (1.0 + libm::cos(std::f64::consts::PI * step as f64 / options.steps as f64));
-    options.learning_rate * rise * fall
+    let fall = 0.5 * (1.0 + libm::cos(std::f64::consts::PI * step as f64 / steps as f64));
+    highest * rise * fall
 }
 
 /// One step's tensors, on the device.

@@ -2,6 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::adapters::Adapters;
 use super::layers::{LayerNorm, Linear, Out, attend};
 use super::load::Loader;
 use super::lora::Patches;
@@ -74,7 +75,25 @@ impl TextEncoder {
         inference: bool,
         what: &str,
     ) -> Result<TextEncoder> {
-        let all = Loader::new(tensors, kind, device, inference).patched(patches);
+        TextEncoder::build(config, Loader::new(tensors, kind, device, inference).patched(patches), what)
+    }
+
+    /// With adapters that are asked for gradients; the weights themselves never are.
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::error::Error::Input) where the tensors are not the config's.
+    pub fn adapted(
+        config: &TextEncoderConfig,
+        tensors: &Tensors,
+        adapters: &Adapters,
+        kind: Kind,
+        device: Device,
+        what: &str,
+    ) -> Result<TextEncoder> {
+        TextEncoder::build(config, Loader::new(tensors, kind, device, false).adapted(adapters), what)
+    }
+
+    fn build(config: &TextEncoderConfig, all: Loader<'_>, what: &str) -> Result<TextEncoder> {
         let from = all.sub("text_model");
         let width = config.width as i64;
         let embeddings = from.sub("embeddings");

@@ -34,7 +34,7 @@ pub fn wave(name: &str, shape: &[i64]) -> Tensor {
     Tensor::from_slice(&values).view(shape)
 }
 
-fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
+pub fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
     let n: usize = shape.iter().product();
     let parts: Vec<&str> = name.split('.').collect();
     let scale = |u: f64| {

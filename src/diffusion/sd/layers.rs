@@ -2,6 +2,7 @@
 
 use tch::{TchError, Tensor};
 
+use super::adapters::Adapter;
 use super::load::Loader;
 use crate::nn::blocks::channels_last;
 use crate::nn::packed;
@@ -40,20 +41,11 @@ impl Conv {
     }
 }
 
-/// An affine map of the last dimension, with what a LoRA adds to it.
+/// An affine map of the last dimension, with what a LoRA in training adds to it.
 pub struct Linear {
     weight: packed::Weight,
     bias: Option<Tensor>,
     adapter: Option<Adapter>,
-}
-
-/// `scale * up(down(x))` (Hu et al. 2021), added to a linear layer's output.
-struct Adapter {
-    /// `[rank, inputs]`.
-    down: Tensor,
-    /// `[outputs, rank]`.
-    up: Tensor,
-    scale: f64,
 }
 
 impl Linear {
@@ -65,7 +57,7 @@ impl Linear {
     pub fn unbiased(from: &Loader<'_>, inputs: i64, outputs: i64) -> Linear {
         // A 1x1 convolution holds the same numbers: older autoencoders name their attention's maps so.
         let weight = from.get_any("weight", &[&[outputs, inputs], &[outputs, inputs, 1, 1]]);
-        Linear { weight: packed::Weight::new(weight, from.inference()), bias: None, adapter: None }
+        Linear { weight: packed::Weight::new(weight, from.inference()), bias: None, adapter: from.adapter() }
     }
 
     /// `[.., inputs]` to `[.., outputs]`.
@@ -73,11 +65,7 @@ impl Linear {
         let y = self.weight.linear(x, self.bias.as_ref())?;
         match &self.adapter {
             None => Ok(y),
-            Some(Adapter { down, up, scale }) => {
-                let inner = x.f_to_kind(down.kind())?.f_linear(down, None::<&Tensor>)?;
-                let added = inner.f_linear(up, None::<&Tensor>)?.f_mul_scalar(*scale)?;
-                y.f_add(&added.f_to_kind(y.kind())?)
-            }
+            Some(adapter) => y.f_add(&adapter.forward(x)?),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::adapters::{Adapter, Adapters};
 use super::lora::{Delta, Patches};
 use crate::checkpoint::tensors::{Dtype, Stored, Tensors};
 use crate::error::{Error, Result};
@@ -23,6 +24,7 @@ pub struct Loader<'t> {
     device: Device,
     inference: bool,
     patches: Option<&'t Patches>,
+    adapters: Option<&'t Adapters>,
     seen: Rc<RefCell<Seen>>,
 }
 
@@ -39,12 +41,23 @@ struct Seen {
 impl<'t> Loader<'t> {
     /// All of a checkpoint's tensors, to be had in this kind on this device. `inference`: no gradients will be asked for.
     pub fn new(tensors: &'t Tensors, kind: Kind, device: Device, inference: bool) -> Loader<'t> {
-        Loader { tensors, path: String::new(), kind, device, inference, patches: None, seen: Rc::default() }
+        let (path, seen) = (String::new(), Rc::default());
+        Loader { tensors, path, kind, device, inference, patches: None, adapters: None, seen }
     }
 
     /// With what LoRAs add to the weights.
     pub fn patched(self, patches: &'t Patches) -> Loader<'t> {
         Loader { patches: Some(patches), ..self }
+    }
+
+    /// With adapters in training beside the layers that they name.
+    pub fn adapted(self, adapters: &'t Adapters) -> Loader<'t> {
+        Loader { adapters: Some(adapters), ..self }
+    }
+
+    /// The adapter of the layer at this place.
+    pub fn adapter(&self) -> Option<Adapter> {
+        self.adapters.and_then(|adapters| adapters.of(&self.path))
     }
 
     /// Whether the network will never be asked for gradients.

@@ -40,6 +40,33 @@ pub struct Parts<'p> {
     pub unet_patches: Patches,
 }
 
+impl Parts<'_> {
+    /// # Errors
+    /// [`Error::Input`] where the networks are not of one text-to-image model.
+    pub fn check(&self) -> Result<()> {
+        let channels = self.vae_config.latent_channels;
+        if self.unet_config.in_channels != channels || self.unet_config.out_channels != channels {
+            return Err(Error::input_help(
+                format!(
+                    "the U-Net of {} takes {} channels and gives {}; text- and image-to-image want {channels} for both",
+                    self.name, self.unet_config.in_channels, self.unet_config.out_channels
+                ),
+                "models for inpainting, depth or upscaling are not run; take the plain text-to-image model",
+            ));
+        }
+        if self.unet_config.text_width != self.text_config.width {
+            return Err(Error::input_help(
+                format!(
+                    "the U-Net of {} listens to {} channels a token, its text encoder says {}",
+                    self.name, self.unet_config.text_width, self.text_config.width
+                ),
+                "the folder mixes two models; fetch it again",
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// How images are made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
@@ -159,26 +186,9 @@ impl Pipeline {
         let side = 1 << (parts.vae_config.channels.len() - 1);
         options.check(side)?;
         options.sampler.start(&schedule, options.steps, &settings)?;
+        parts.check()?;
         let (unet_config, vae_config) = (parts.unet_config, parts.vae_config);
         let channels = vae_config.latent_channels;
-        if unet_config.in_channels != channels || unet_config.out_channels != channels {
-            return Err(Error::input_help(
-                format!(
-                    "the U-Net of {} takes {} channels and gives {}; text- and image-to-image want {channels} for both",
-                    parts.name, unet_config.in_channels, unet_config.out_channels
-                ),
-                "models for inpainting, depth or upscaling are not run; take the plain text-to-image model",
-            ));
-        }
-        if unet_config.text_width != parts.text_config.width {
-            return Err(Error::input_help(
-                format!(
-                    "the U-Net of {} listens to {} channels a token, its text encoder says {}",
-                    parts.name, unet_config.text_width, parts.text_config.width
-                ),
-                "the folder mixes two models; fetch it again",
-            ));
-        }
         let kind = options.precision.kind();
         // In fp16 the decoder's large values overflow to black images.
         let vae_kind = if kind == Kind::Half { Kind::Float } else { kind };

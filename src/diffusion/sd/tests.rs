@@ -21,7 +21,7 @@ fn level(channels: usize, depth: usize, attends: bool, heads: usize) -> UnetLeve
     UnetLevel { channels, depth, attends, heads, transformers: 1, only_cross_attention: false }
 }
 
-fn configs(model: &str) -> (UnetConfig, VaeConfig, TextEncoderConfig) {
+pub fn configs(model: &str) -> (UnetConfig, VaeConfig, TextEncoderConfig) {
     let unet = UnetConfig {
         in_channels: 4,
         out_channels: 4,

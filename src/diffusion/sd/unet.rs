@@ -3,6 +3,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::adapters::Adapters;
 use super::blocks::{Downsample, Resnet, ResnetConfig, Upsample};
 use super::layers::{Conv, GroupNorm, Linear, Out};
 use super::load::Loader;
@@ -75,7 +76,25 @@ impl Unet {
         inference: bool,
         what: &str,
     ) -> Result<Unet> {
-        let all = Loader::new(tensors, kind, device, inference).patched(patches);
+        Unet::build(config, Loader::new(tensors, kind, device, inference).patched(patches), kind, what)
+    }
+
+    /// With adapters that are asked for gradients; the weights themselves never are.
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::error::Error::Input) where the tensors are not the config's.
+    pub fn adapted(
+        config: &UnetConfig,
+        tensors: &Tensors,
+        adapters: &Adapters,
+        kind: Kind,
+        device: Device,
+        what: &str,
+    ) -> Result<Unet> {
+        Unet::build(config, Loader::new(tensors, kind, device, false).adapted(adapters), kind, what)
+    }
+
+    fn build(config: &UnetConfig, all: Loader<'_>, kind: Kind, what: &str) -> Result<Unet> {
         let channels: Vec<i64> = config.levels.iter().map(|level| level.channels as i64).collect();
         let parts = Parts { config, embedding: 4 * channels[0] };
         let deepest = channels.len() - 1;

@@ -1,0 +1,86 @@
+//! LoRAs that diffusers wrote give what they give in diffusers (tests/golden/lora.py).
+
+use std::path::PathBuf;
+
+use tch::{Device, Kind, Tensor};
+
+use super::clip::TextEncoder;
+use super::fixture::{self, distance, tensors, wave};
+use super::lora::{self, Lora};
+use super::tests::configs;
+use super::unet::Unet;
+use crate::checkpoint::lora::LoraFile;
+use crate::nn::weights::{self, Named};
+
+const CPU: Device = Device::Cpu;
+
+/// A file of the script's folder.
+pub fn file(name: &str) -> PathBuf {
+    PathBuf::from(format!("{}/tests/golden/lora/{name}.safetensors", env!("CARGO_MANIFEST_DIR")))
+}
+
+/// What the script computed.
+pub fn golden() -> Named {
+    weights::from_bytes(&std::fs::read(file("golden")).unwrap(), "golden").unwrap()
+}
+
+fn read(path: PathBuf, scale: f64) -> Lora {
+    let file = LoraFile::open(&path).unwrap();
+    lora::read(&file.tensors, &file.metadata, "bird.safetensors", scale).unwrap()
+}
+
+/// The U-Net's prediction and every sixteenth token of the embeddings, with all of these added.
+pub fn outputs(model: &str, loras: Vec<Lora>) -> (Tensor, Tensor) {
+    let mut all = Lora::default();
+    for one in loras {
+        lora::join(&mut all.unet, one.unet);
+        lora::join(&mut all.text, one.text);
+    }
+    let (unet, _, text) = configs(model);
+    let encoder =
+        TextEncoder::load(&text, &tensors(model, "text_encoder"), &all.text, Kind::Float, CPU, true, model).unwrap();
+    let embeddings = encoder.forward(&fixture::golden(model)["ids"]).unwrap();
+    let unet = Unet::load(&unet, &tensors(model, "unet"), &all.unet, Kind::Float, CPU, true, model).unwrap();
+    let side = unet.config().sample_size as i64;
+    let times = Tensor::full([2], 501, (Kind::Float, CPU));
+    let text = unet.listen(&embeddings).unwrap();
+    let predicted = unet.forward(&wave("latents", &[2, 4, side, side]), &times, &text).unwrap();
+    (predicted, embeddings.slice(1, 0, None, 16))
+}
+
+#[test]
+fn loras_of_peft_give_what_diffusers_gives_with_them_alone_and_together() {
+    let _no_grad = tch::no_grad_guard();
+    let golden = golden();
+    for (name, model, loras) in [
+        ("one 1", "one", vec![("one", 1.0)]),
+        ("one 0.5", "one", vec![("one", 0.5)]),
+        ("one both", "one", vec![("one", 0.7), ("one-b", 1.2)]),
+        ("two 1", "two", vec![("two", 1.0)]),
+        ("two 0.5", "two", vec![("two", 0.5)]),
+    ] {
+        let (unet, text) = outputs(model, loras.into_iter().map(|(lora, scale)| read(file(lora), scale)).collect());
+        let (plain_unet, plain_text) = outputs(model, vec![]);
+        for (what, found, plain) in [("unet", unet, plain_unet), ("text", text, plain_text)] {
+            let theirs = &golden[&format!("{name} {what}")];
+            let apart = distance(&found, theirs);
+            assert!(apart < 1e-5, "{name} {what}: {apart:e}");
+            // Without the LoRA it is another answer, so that the figure above means something.
+            assert!(distance(&plain, theirs) > 0.02, "{name} {what}: the LoRA does nothing");
+        }
+    }
+}
+
+#[test]
+fn a_lora_for_another_base_is_refused_by_name() {
+    let (unet, ..) = configs("two");
+    let lora = read(file("one"), 1.0);
+    let found = Unet::load(&unet, &tensors("two", "unet"), &lora.unet, Kind::Float, CPU, true, "`sd21/unet`");
+    let Err(error) = found else { panic!("it is taken") };
+    assert_eq!(
+        error.to_string(),
+        "a LoRA is not for `sd21/unet`: `bird.safetensors` has another shape than \
+         down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight, and 19 more\n  help: it was made for another \
+         base model; take the base that its page names"
+    );
+}
