@@ -11,6 +11,7 @@ there.
 
 import argparse
 import gzip
+import importlib.util
 import json
 import os
 import pathlib
@@ -30,12 +31,11 @@ def tokenizer_files(folder: pathlib.Path, pad: str) -> None:
     byte_letters = list(range(33, 127)) + list(range(161, 173)) + list(range(174, 256))
     letters = [chr(b) for b in byte_letters]
     letters += [chr(256 + n) for n in range(256 - len(letters))]
-    try:
-        import open_clip
-
-        packed = pathlib.Path(open_clip.__file__).parent / "bpe_simple_vocab_16e6.txt.gz"
+    package = importlib.util.find_spec("open_clip")
+    if package:
+        packed = pathlib.Path(package.origin).parent / "bpe_simple_vocab_16e6.txt.gz"
         merges = gzip.open(packed).read().decode().split("\n")[1 : 49152 - 256 - 2 + 1]
-    except ImportError:
+    else:
         merges = ["t h", "i n", "a n", "th e</w>"]
     words = letters + [letter + "</w>" for letter in letters] + ["".join(merge.split()) for merge in merges]
     words += [f"<|unused {i}|>" for i in range(49406 - len(words))] + ["<|startoftext|>", "<|endoftext|>"]
