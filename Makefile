@@ -23,12 +23,12 @@ birds24: build
 	@if test -d ../shared/data/birds24; then $(BIRDAUG) build recipes/birds24.toml; else echo "skipped: no ../shared"; fi
 
 test: libtorch
-	OMP_WAIT_POLICY=passive $(CARGO) test --release
+	OMP_WAIT_POLICY=passive $(CARGO) test --release --workspace
 
 # Kills, races, full disks, flipped bits: each tried many times. `make faults BIRDAUG_FAULTS_SEED=2` tries other moments.
 faults: libtorch
 	BIRDAUG_FAULTS=$${BIRDAUG_FAULTS:-200} OMP_WAIT_POLICY=passive $(CARGO) test --release --test all faults -- --nocapture
 
 check: libtorch
-	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings

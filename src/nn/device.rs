@@ -65,6 +65,14 @@ pub fn open_cuda() -> std::result::Result<(), String> {
         .clone()
 }
 
+/// The same bits from the same inputs on a GPU, as far as its libraries can. cuBLAS looks for its variable when it is first
+/// used, which is later; one that is set already stays.
+fn reproducible() {
+    // SAFETY: called before tensors are on a GPU, from the thread that reads the command line.
+    unsafe { libc::setenv(c"CUBLAS_WORKSPACE_CONFIG".as_ptr(), c":4096:8".as_ptr(), 0) };
+    torch_shim::set_reproducible();
+}
+
 /// The device that `auto`, `cpu`, `cuda` or `cuda:N` names.
 ///
 /// # Errors
@@ -80,6 +88,7 @@ pub fn select(name: &str) -> Result<Device> {
     let opened = open_cuda();
     let count = if opened.is_ok() { tch::Cuda::device_count() } else { 0 };
     if (index as i64) < count {
+        reproducible();
         return Ok(Device::Cuda(index));
     }
     if name == "auto" {

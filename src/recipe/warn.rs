@@ -26,7 +26,7 @@ pub fn warnings(recipe: &Recipe) -> Vec<String> {
             say("generator.negative_prompt", "`negative_prompt` has no effect with `guidance` of 1 or less".into());
         }
     }
-    if generator.guidance == 0.0 {
+    if generator.guidance == 0.0 && matches!(generator.kind, GeneratorKind::Ddpm(_)) {
         say("generator.guidance", "`guidance = 0` makes images without regard to the species; 1 is off".into());
     }
     if generator.mode == Mode::Txt2Img {

@@ -19,7 +19,7 @@ use crate::diffusion::{Generator, Request};
 use crate::error::{Error, IoContext, Result};
 use crate::plan::candidate;
 use crate::plan::inputs::Digest;
-use crate::recipe::{Recipe, StableDiffusion};
+use crate::recipe::{self, Recipe, StableDiffusion};
 use crate::store::Store;
 
 use super::model::precision;
@@ -66,6 +66,17 @@ impl Base {
         let checkpoint = Checkpoint::open_with(&place, options)?;
         let digest = digest(store, &checkpoint, rehash)?;
         Ok(Base { checkpoint, digest })
+    }
+
+    /// Whether the tokeniser, the scheduler and the sizes can be used as a recipe asks; reads no weights.
+    ///
+    /// # Errors
+    /// What cannot be used, by name.
+    pub fn refuse_unusable(&self, settings: &recipe::Generator) -> Result<()> {
+        self.checkpoint.tokenizer()?;
+        let asked = SamplerKind::from_name(settings.sampler.name())?;
+        let Prescribed { kind, schedule, settings: prescribed } = prescribed(&self.checkpoint, Some(asked))?;
+        kind.start(&schedule, settings.steps, &prescribed).map(drop)
     }
 
     /// The networks with what LoRAs add to them, ready to make images.

@@ -167,6 +167,9 @@ fn requests(asked: &Asked, base: &Base, pipeline: &Pipeline, progress: &Progress
     let noise = asked.noise.as_ref().map(|path| noise(path, asked, pipeline)).transpose()?;
     let mut requests = Vec::new();
     for prompt in &asked.prompts {
+        if prompt.trim().is_empty() {
+            progress.warn("the prompt is empty: the image will be of nothing in particular");
+        }
         let prompt = tokens(prompt)?;
         for _ in 0..asked.count {
             let number = requests.len();

@@ -182,6 +182,7 @@ fn steps(session: &mut Session<'_>) -> Result<Said> {
     if until <= Step::Split {
         return Ok((None, notes));
     }
+    model::refuse_unusable(session)?;
     let nothing_wanted = survey.wanted.iter().all(|&n| n == 0);
     let baseline = model::baseline(session, &survey)?;
     if until == Step::Baseline {

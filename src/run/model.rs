@@ -113,6 +113,16 @@ pub fn generator(session: &mut Session<'_>, survey: &Survey) -> Result<Option<Mo
     })
 }
 
+/// Says what is wrong with a checkpoint before anything is fitted.
+pub fn refuse_unusable(session: &Session<'_>) -> Result<()> {
+    let GeneratorKind::StableDiffusion(model) = &session.recipe.generator.kind else { return Ok(()) };
+    if session.may_fetch().is_none() && base::waits_for_fetch(session.store, &model.model)? {
+        return Ok(());
+    }
+    let base = Base::open(session.store, &model.model, session.options.rehash, session.may_fetch())?;
+    base.refuse_unusable(&session.recipe.generator)
+}
+
 /// The key's inputs of the generator that a recipe fits; `None` if it names one that is fitted already.
 pub fn generator_inputs(recipe: &Recipe, survey: &Survey) -> Option<Inputs> {
     match &recipe.generator.kind {

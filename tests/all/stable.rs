@@ -95,6 +95,24 @@ fn a_prompt_is_made_into_images_that_say_how_and_come_out_the_same_again() {
 }
 
 #[test]
+fn an_empty_prompt_and_one_that_is_too_long_are_said_and_one_step_is_enough() {
+    let place = place();
+    let long = "tit ".repeat(60);
+    place.write("prompts.txt", format!("{long}\n\na tit\n").as_bytes());
+    let said = generate(
+        &place,
+        &["--prompt", "", "--prompts", "prompts.txt", "--steps", "1", "--guidance", "1", "--out", "one"],
+    );
+    let said = said.exits(0);
+    assert_eq!(said.stdout, "one/0001.png\none/0002.png\none/0003.png\n");
+    let lines: Vec<&str> = said.stderr.lines().filter(|line| line.contains("prompt")).collect();
+    assert_eq!(lines.len(), 2, "{}", said.stderr);
+    assert!(lines[0].ends_with("the prompt is empty: the image will be of nothing in particular"), "{}", lines[0]);
+    // Three tokens a word: 180, of which 75 fit between beginning and end.
+    assert!(lines[1].ends_with("is too long for the model: its last 105 tokens are not read"), "{}", lines[1]);
+}
+
+#[test]
 fn noise_comes_from_a_file_and_latents_go_to_one() {
     let place = place();
     let numbers: Vec<u8> = (0..2 * 64).flat_map(|i| ((i as f32 * 0.7).sin() * 1.4).to_le_bytes()).collect();
@@ -192,6 +210,25 @@ fn a_recipe_builds_with_a_checkpoint_and_only_what_its_words_change_is_made_agai
     unet.get_mut("conv_out.bias").unwrap().1[3] ^= 1;
     place.write("model/unet/diffusion_pytorch_model.safetensors", &checkpoint::safetensors(&unet));
     assert_eq!(to_make(&recipe()), 3);
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_used_is_said_before_anything_is_fitted() {
+    let place = place();
+    let refused = |from: &str, to: &str| {
+        place.recipe(&recipe().replace(from, to));
+        let said = place.run(&["build", "recipes/tiny.toml"]);
+        assert!(said.status == 1 || said.status == 2, "{said:?}");
+        assert!(!said.stderr.contains("real seed 0"), "{}", said.stderr);
+        said.stderr
+    };
+    let said = refused("model = \"model\"", "model = \"models/none\"");
+    assert!(said.ends_with("error: `models/none`: there is no such checkpoint\n"), "{said}");
+    let said = refused("model = \"model\"", "model = \"model/unet/diffusion_pytorch_model.safetensors\"");
+    assert!(said.contains("error: `model/unet/diffusion_pytorch_model.safetensors`"), "{said}");
+    fs::remove_file(place.path("model/tokenizer/vocab.json")).unwrap();
+    let said = refused("steps = 2", "steps = 2");
+    assert!(said.contains("`tokenizer/vocab.json`"), "{said}");
 }
 
 #[test]
