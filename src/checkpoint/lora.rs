@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use safetensors::tensor::SafeTensors;
 
 use super::safetensors_file::SafetensorsFile;
-use super::tensors::Tensors;
+use super::tensors::{Bytes, Dtype, Stored, Tensors};
 use crate::error::{Error, Result};
 
 /// Names that a LoRA's file has in its folder, diffusers' first.
@@ -46,6 +49,25 @@ impl LoraFile {
     pub fn digest(&self) -> Result<[u8; 32]> {
         Ok(*blake3::hash(SafetensorsFile::open(&self.path)?.content()).as_bytes())
     }
+}
+
+/// The fp32 tensors of a LoRA that is in memory; `name` is its own in messages.
+///
+/// # Errors
+/// [`Error::Input`] where the bytes are no safetensors file, or hold other types.
+pub fn in_memory(bytes: Vec<u8>, name: &str) -> Result<Tensors> {
+    let wrong = |problem: String| Error::input(format!("{name} is damaged: {problem}"));
+    let (header, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| wrong(error.to_string()))?;
+    let start = size_of::<u64>() + header;
+    let bytes: Arc<dyn Bytes> = Arc::new(bytes);
+    let stored = |(name, info): (String, &safetensors::tensor::TensorInfo)| match info.dtype {
+        safetensors::Dtype::F32 => {
+            let (start, shape) = (start + info.data_offsets.0, info.shape.clone());
+            Ok((name, Stored { dtype: Dtype::Fp32, shape, start, bytes: Arc::clone(&bytes) }))
+        }
+        other => Err(wrong(format!("`{name}` has type {other:?}"))),
+    };
+    metadata.tensors().into_iter().map(stored).collect()
 }
 
 /// `__metadata__` of a safetensors file that was found whole.

@@ -3,6 +3,8 @@
 //! | work | in the key | not in the key, and why |
 //! |---|---|---|
 //! | ddpm fit | network shape, steps, batch, learning rate, seed, precision, digest of the train list (photo digests and species in order) | device, threads, libtorch: they stand in the record, so that a fit made on a GPU is a hit on a laptop |
+//! | lora fit | checkpoint's digest, rank, steps, batch, accumulate, learning rate, text encoder or not, size, seed, precision, digest of the prompts of the train photos' species, digest of the train list | the same |
+//! | fine-tuned model | checkpoint's digest, digest of the LoRA's bytes | |
 //! | candidate | generator's output digest, species and class (stable-diffusion: the prompt's words and the negative prompt), source photo's digest, strength (img2img), guidance, steps, sampler, size, precision, batch size, seed, index | which other candidates share its batch: rows do not see each other |
 //! | copy score | image digest, digest of the reference list, side of the comparison | threshold: judged later, from the stored score |
 //! | source score | image digest, source digest, side of the comparison | the same |
@@ -18,13 +20,13 @@
 //! | classifier fit | architecture, start weights, size, steps, batch, learning rate, precision, seed, sampling, digests of train and valid lists | name of the arm: equal inputs are one fit, so the baseline is the first seed of arm `real` |
 //! | audit | digests of all photos, sorted | paths and order: what a file's bytes are is what is looked at |
 //! | references | digests of the lists of a species' train photos and of all photos of valid and test | enters no other key; remembered so that a changed photo is compared by itself |
-//! | stable-diffusion model | digest of the checkpoint's files, digests of the LoRAs with their scales | where the files are |
+//! | stable-diffusion model | digest of the checkpoint's files | where the files are |
 //! | predictions | classifier's output digest, digest of the test list | |
 //!
 //! Nowhere: times, absolute paths, machine names, thread counts, comments or order of the recipe.
 
 use super::key::{Inputs, Key};
-use crate::recipe::{Classifier, Ddpm, Generator, GeneratorKind, Mode};
+use crate::recipe::{Classifier, Ddpm, Generator, GeneratorKind, Lora, Mode};
 
 /// Version of birdaug itself, for people; keys carry a version a kind instead, so that a release keeps the cache.
 pub const ENGINE: &str = env!("CARGO_PKG_VERSION");
@@ -80,6 +82,28 @@ pub fn ddpm_fit(generator: &Generator, ddpm: &Ddpm, train: &PhotoList) -> Inputs
         .count("generator.seed", generator.seed)
         .text("generator.precision", generator.precision.name())
         .digest("train photos", train.digest())
+}
+
+/// Fine-tuning a checkpoint on the arm's own photos. `prompts`: of their contents, what is said of each train photo's species.
+pub fn lora_fit(generator: &Generator, lora: &Lora, checkpoint: Digest, prompts: Digest, train: &PhotoList) -> Inputs {
+    Inputs::new("lora fit", 1)
+        .digest("generator.model", checkpoint)
+        .count("generator.lora.rank", lora.rank as u64)
+        .count("generator.lora.steps", lora.steps as u64)
+        .count("generator.lora.batch", lora.batch as u64)
+        .count("generator.lora.accumulate", lora.accumulate as u64)
+        .real("generator.lora.learning_rate", lora.learning_rate)
+        .text("generator.lora.text_encoder", if lora.text_encoder { "true" } else { "false" })
+        .count("generator.size", generator.size as u64)
+        .count("generator.seed", generator.seed)
+        .text("generator.precision", generator.precision.name())
+        .digest("prompts", prompts)
+        .digest("train photos", train.digest())
+}
+
+/// A checkpoint with a LoRA added to it: what candidates' keys name as their generator.
+pub fn fine_tuned(checkpoint: Digest, lora: Digest) -> Digest {
+    Inputs::new("fine-tuned model", 1).digest("generator.model", checkpoint).digest("generator.lora", lora).key().0
 }
 
 /// A Stable Diffusion checkpoint, by the digest of its files.
@@ -310,6 +334,51 @@ mod tests {
         // How images are sampled later is no part of the fit.
         let sampled = Generator { guidance: 9.0, steps: 3, strength: 0.1, batch: 2, ..base.clone() };
         assert_eq!(ddpm_fit(&sampled, &ddpm, &photos).key(), records[0].key());
+    }
+
+    #[test]
+    fn every_setting_of_a_lora_fit_changes_its_key() {
+        let text =
+            "[dataset]\nroot = \"x\"\n[generator]\nkind = \"stable-diffusion\"\nmodel = \"m\"\n[generator.lora]\n";
+        let base = recipe::parse(text, Path::new("r.toml")).unwrap().generator;
+        let GeneratorKind::StableDiffusion(model) = base.kind.clone() else { panic!("the other kind") };
+        let lora = model.lora.unwrap();
+        let mut photos = PhotoList::default();
+        photos.push(&[1; 32], "OWL");
+        let mut more = photos.clone();
+        more.push(&[2; 32], "OWL");
+        let mut records = vec![
+            lora_fit(&base, &lora, [3; 32], [4; 32], &photos),
+            lora_fit(&base, &lora, [3; 32], [4; 32], &more),
+            lora_fit(&base, &lora, [5; 32], [4; 32], &photos),
+            lora_fit(&base, &lora, [3; 32], [5; 32], &photos),
+        ];
+        let changes: [Change<Lora>; 6] = [
+            |l| l.rank = 5,
+            |l| l.steps = 6,
+            |l| l.batch = 7,
+            |l| l.accumulate = 8,
+            |l| l.learning_rate = 0.5,
+            |l| l.text_encoder = true,
+        ];
+        for change in changes {
+            let mut changed = lora.clone();
+            change(&mut changed);
+            records.push(lora_fit(&base, &changed, [3; 32], [4; 32], &photos));
+        }
+        let changes: [Change<Generator>; 3] = [|g| g.size = 96, |g| g.seed = 8, |g| g.precision = Precision::Fp32];
+        for change in changes {
+            let mut changed = base.clone();
+            change(&mut changed);
+            records.push(lora_fit(&changed, &lora, [3; 32], [4; 32], &photos));
+        }
+        all_differ(&records);
+        // How images are sampled later is no part of the fit.
+        let sampled = Generator { guidance: 9.0, steps: 3, strength: 0.1, batch: 2, ..base.clone() };
+        assert_eq!(lora_fit(&sampled, &lora, [3; 32], [4; 32], &photos).key(), records[0].key());
+        let models: BTreeSet<Digest> =
+            [([1; 32], [2; 32]), ([1; 32], [3; 32]), ([2; 32], [1; 32])].map(|(a, b)| fine_tuned(a, b)).into();
+        assert_eq!(models.len(), 3);
     }
 
     #[test]

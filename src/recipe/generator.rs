@@ -114,6 +114,9 @@ fn lora(section: &Section<'_, '_>) -> Lora {
         rank: value(section.whole("rank", 1..=1024), 8) as usize,
         steps: value(section.count("steps", 1), 2000),
         learning_rate: value(section.number("learning_rate", ABOVE_ZERO), 1e-4),
+        batch: value(section.whole("batch", 1..=4096), 1) as usize,
+        accumulate: value(section.whole("accumulate", 1..=4096), 1) as usize,
+        text_encoder: value(section.flag("text_encoder"), false),
     }
 }
 

@@ -84,6 +84,13 @@ learning_rate = 2e-4
 # batch = {sd_batch}
 # [generator.names]                      # what the prompt calls a species
 # "MANDRIN DUCK" = "mandarin duck"
+# [generator.lora]                       # fine-tune it on the arm's own train photos first
+# rank = 8
+# steps = 2000
+# learning_rate = 1e-4
+# batch = 1                              # photos at once: memory grows with it
+# accumulate = 1                         # batches a step
+# text_encoder = false                   # fit the text encoder too
 
 [filter]
 candidates = 1.5                         # make at most so many per wanted image

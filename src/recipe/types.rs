@@ -134,9 +134,17 @@ pub struct StableDiffusion {
 /// `[generator.lora]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lora {
+    /// Inner size of every adapter.
     pub rank: usize,
+    /// Optimiser steps.
     pub steps: usize,
     pub learning_rate: f64,
+    /// Photos that go through the networks at once: memory grows with it.
+    pub batch: usize,
+    /// Batches whose gradients make up a step.
+    pub accumulate: usize,
+    /// Fits the text encoder's attentions too.
+    pub text_encoder: bool,
 }
 
 /// `kind = "ddpm"`: a class-conditional U-Net fitted on the arm's own train images.

@@ -46,6 +46,16 @@ impl<'r, 't> Section<'r, 't> {
         }
     }
 
+    /// `true` or `false`.
+    pub fn flag(&self, key: &str) -> Option<At<bool>> {
+        let value = self.get(key)?;
+        let flag = value.get_ref().as_bool();
+        if flag.is_none() {
+            self.wrong_type(key, value, "`true` or `false`");
+        }
+        flag.map(|flag| At { value: flag, at: value.span() })
+    }
+
     /// Any text.
     pub fn text(&self, key: &str) -> Option<At<&'r str>> {
         self.get(key).and_then(|value| self.text_of(key, value, "text in quotes"))

@@ -90,9 +90,17 @@ impl Base {
         patches: (Patches, Patches),
         device: Device,
     ) -> Result<Pipeline> {
+        let Prescribed { kind, schedule, settings } = prescribed(&self.checkpoint, asked)?;
+        Pipeline::new(self.parts(patches)?, schedule, settings, options(kind), device)
+    }
+
+    /// The networks' tensors with what LoRAs add to the U-Net and to the text encoder.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where a file is not whole.
+    pub fn parts(&self, patches: (Patches, Patches)) -> Result<Parts<'_>> {
         let checkpoint = &self.checkpoint;
-        let Prescribed { kind, schedule, settings } = prescribed(checkpoint, asked)?;
-        let parts = Parts {
+        Ok(Parts {
             name: checkpoint.path.display().to_string(),
             text_config: &checkpoint.text_encoder,
             unet_config: &checkpoint.unet,
@@ -102,8 +110,7 @@ impl Base {
             vae: checkpoint.tensors(Component::Vae)?,
             unet_patches: patches.0,
             text_patches: patches.1,
-        };
-        Pipeline::new(parts, schedule, settings, options(kind), device)
+        })
     }
 }
 
@@ -130,7 +137,7 @@ fn fetch_into(store: &Store, spec: &hub::Spec, progress: &Progress) -> Result<Pa
 }
 
 /// The sampler that is asked for, or the checkpoint's own, as its scheduler's config has it.
-fn prescribed(checkpoint: &Checkpoint, asked: Option<SamplerKind>) -> Result<Prescribed> {
+pub fn prescribed(checkpoint: &Checkpoint, asked: Option<SamplerKind>) -> Result<Prescribed> {
     let config = SchedulerConfig::read(&checkpoint.scheduler, &checkpoint.scheduler_path)?;
     sampler::prescribed(&config, asked)
 }

@@ -136,6 +136,17 @@ fn shape(kind: &str) -> (&'static [&'static str], Option<&'static str>) {
             ],
             Some("generator.train.steps"),
         ),
+        "lora fit" => (
+            &[
+                "generator.model",
+                "generator.size",
+                "generator.lora.batch",
+                "generator.lora.accumulate",
+                "generator.lora.text_encoder",
+                "generator.precision",
+            ],
+            Some("generator.lora.steps"),
+        ),
         "classifier fit" => (
             &["classifier.arch", "classifier.size", "classifier.batch", "classifier.precision"],
             Some("classifier.steps"),

@@ -9,6 +9,7 @@ mod doctor;
 mod emit;
 mod estimate;
 mod explain;
+mod fine_tune;
 mod finished;
 mod fitting;
 mod gate;

@@ -7,7 +7,6 @@ use crate::dataset::decode;
 use crate::diffusion::ddpm::Ddpm;
 use crate::diffusion::fit::{self as ddpm_fit, FitOptions};
 use crate::diffusion::sampler::SamplerKind;
-use crate::diffusion::sd::lora::Patches;
 use crate::diffusion::{Generator, SampleOptions, unet};
 use crate::error::{Error, IoContext, Result};
 use crate::nn::device::Precision;
@@ -18,6 +17,7 @@ use crate::recipe::{self, GeneratorKind, Recipe};
 use crate::train::{self, Classifier, HistoryRow, Kept, Sampling};
 
 use super::base::{self, Base, OfSpecies};
+use super::fine_tune::{self, TrainOnly};
 use super::fitting::Fitting;
 use super::photos::{Files, Place};
 use super::session::{Mode, Session};
@@ -35,31 +35,48 @@ pub struct Model {
 
 enum Network {
     Ddpm { weights: Vec<u8>, config: unet::Config },
-    StableDiffusion(Box<Base>),
+    StableDiffusion { base: Box<Base>, lora: Option<Vec<u8>> },
 }
 
 impl Model {
-    /// The network that the recipe describes, with these weights.
-    pub fn new(survey: &Survey, recipe: &Recipe, ddpm: &recipe::Ddpm, digest: Digest, weights: Vec<u8>) -> Model {
-        Model { digest, network: Network::Ddpm { weights, config: config(survey, recipe, ddpm) } }
+    /// The network that the recipe describes and fits, with these weights, which have this digest.
+    ///
+    /// # Errors
+    /// What opening the checkpoint says that a LoRA is for.
+    pub fn fitted(session: &Session<'_>, survey: &Survey, digest: Digest, weights: Vec<u8>) -> Result<Model> {
+        let recipe = session.recipe;
+        match &recipe.generator.kind {
+            GeneratorKind::Ddpm(ddpm) => {
+                let config = config(survey, recipe, ddpm);
+                Ok(Model { digest, network: Network::Ddpm { weights, config } })
+            }
+            GeneratorKind::StableDiffusion(model) => {
+                let base = open_base(session, model)?;
+                let digest = inputs::fine_tuned(base.digest, digest);
+                Ok(Model { digest, network: Network::StableDiffusion { base: Box::new(base), lora: Some(weights) } })
+            }
+        }
     }
 
-    /// The checkpoint that the recipe names.
+    /// The checkpoint that the recipe names, as it is.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for what is no checkpoint that can be run.
     pub fn stable_diffusion(session: &Session<'_>, model: &recipe::StableDiffusion) -> Result<Model> {
-        let base = Base::open(session.store, &model.model, session.options.rehash, session.may_fetch())?;
-        Ok(Model { digest: base.digest, network: Network::StableDiffusion(Box::new(base)) })
+        let base = open_base(session, model)?;
+        Ok(Model { digest: base.digest, network: Network::StableDiffusion { base: Box::new(base), lora: None } })
     }
 
     /// The generator ready to sample, as the recipe sets it.
     pub fn open(&self, session: &Session<'_>, survey: &Survey) -> Result<Box<dyn Generator>> {
         match (&self.network, &session.recipe.generator.kind) {
-            (Network::StableDiffusion(base), GeneratorKind::StableDiffusion(model)) => {
+            (Network::StableDiffusion { base, lora }, GeneratorKind::StableDiffusion(model)) => {
                 let (recipe, progress, device) = (session.recipe, session.progress, session.device);
-                let patches = (Patches::new(), Patches::new());
+                let patches = lora.as_deref().map(fine_tune::patches).transpose()?.unwrap_or_default();
                 Ok(Box::new(OfSpecies::new(base, model, recipe, survey, progress, device, patches)?))
             }
             (Network::Ddpm { weights, config }, _) => Ok(Box::new(self.open_ddpm(session, weights, config)?)),
-            (Network::StableDiffusion(_), _) => Err(Error::input("the recipe's generator is no checkpoint")),
+            (Network::StableDiffusion { .. }, _) => Err(Error::input("the recipe's generator is no checkpoint")),
         }
     }
 
@@ -77,40 +94,47 @@ impl Model {
     }
 }
 
+fn open_base(session: &Session<'_>, model: &recipe::StableDiffusion) -> Result<Base> {
+    Base::open(session.store, &model.model, session.options.rehash, session.may_fetch())
+}
+
 /// The recipe's generator, fitted on exactly the arm's train photos; `None` if planning and it is not there.
+///
+/// # Errors
+/// What opening the checkpoint says, or the fit.
 pub fn generator(session: &mut Session<'_>, survey: &Survey) -> Result<Option<Model>> {
     let recipe = session.recipe;
-    let ddpm = match &recipe.generator.kind {
-        GeneratorKind::Ddpm(ddpm) => ddpm,
-        GeneratorKind::StableDiffusion(model) => {
-            if session.mode == Mode::Plan && base::waits_for_fetch(session.store, &model.model)? {
-                session.ledger.due(Step::Generator, format!("`{}` is to be fetched", model.model));
-                return Ok(None);
-            }
+    if let GeneratorKind::StableDiffusion(model) = &recipe.generator.kind
+        && session.mode == Mode::Plan
+        && base::waits_for_fetch(session.store, &model.model)?
+    {
+        session.ledger.due(Step::Generator, format!("`{}` is to be fetched", model.model));
+        return Ok(None);
+    }
+    let inputs = match (generator_inputs(session, survey)?, &recipe.generator.kind) {
+        (None, GeneratorKind::StableDiffusion(model)) => {
             let model = Model::stable_diffusion(session, model)?;
             session.note("generator", &inputs::stable_diffusion_model(model.digest))?;
             return Ok(Some(model));
         }
+        (None, GeneratorKind::Ddpm(_)) => return Ok(None),
+        (Some(inputs), _) => inputs,
     };
-    let inputs = inputs::ddpm_fit(&recipe.generator, ddpm, &survey.train_list);
     let found = session.obtain_bytes(Step::Generator, "generator", &inputs, "weights", |session, record| {
-        let mut fitting = Fitting::new(session.store, session.progress, inputs.key(), "generator", ddpm.train.steps);
-        let weights = fit_generator(session, survey, ddpm, &mut fitting)?;
+        let mut fitting =
+            Fitting::new(session.store, session.progress, inputs.key(), "generator", fit_steps(recipe).unwrap_or(0));
+        let weights = fit_generator(session, survey, &mut fitting)?;
         let record = record.output("weights", session.store.put_durable(&weights)?);
         fitting.finish()?;
         Ok(record)
     })?;
-    Ok(match found {
-        Some((record, weights)) => {
-            record.blob("weights").map(|digest| Model::new(survey, recipe, ddpm, digest, weights))
-        }
+    let (record, weights) = match found {
+        Some((record, weights)) => (Some(record), weights),
         // The weights are gone and will be fitted again, to the bytes they had: a plan can look past them.
-        None => session
-            .store
-            .record(&inputs.key().0)
-            .and_then(|record| record.blob("weights"))
-            .map(|digest| Model::new(survey, recipe, ddpm, digest, Vec::new())),
-    })
+        None => (session.store.record(&inputs.key().0), Vec::new()),
+    };
+    let digest = record.and_then(|record| record.blob("weights"));
+    digest.map(|digest| Model::fitted(session, survey, digest, weights)).transpose()
 }
 
 /// Says what is wrong with a checkpoint before anything is fitted.
@@ -124,20 +148,55 @@ pub fn refuse_unusable(session: &Session<'_>) -> Result<()> {
 }
 
 /// The key's inputs of the generator that a recipe fits; `None` if it names one that is fitted already.
-pub fn generator_inputs(recipe: &Recipe, survey: &Survey) -> Option<Inputs> {
+///
+/// # Errors
+/// What opening the checkpoint says that a LoRA is for.
+pub fn generator_inputs(session: &Session<'_>, survey: &Survey) -> Result<Option<Inputs>> {
+    let settings = &session.recipe.generator;
+    Ok(match &settings.kind {
+        GeneratorKind::Ddpm(ddpm) => Some(inputs::ddpm_fit(settings, ddpm, &survey.train_list)),
+        GeneratorKind::StableDiffusion(model) => match &model.lora {
+            Some(lora) => Some(fine_tune::inputs(settings, model, lora, open_base(session, model)?.digest, survey)),
+            None => None,
+        },
+    })
+}
+
+/// The generator's digest as candidates' keys have it, out of those of the checkpoint that the recipe names and of what it fits;
+/// `None` where one of them is wanted and not there.
+pub fn generator_digest(recipe: &Recipe, checkpoint: Option<Digest>, fitted: Option<Digest>) -> Option<Digest> {
     match &recipe.generator.kind {
-        GeneratorKind::Ddpm(ddpm) => Some(inputs::ddpm_fit(&recipe.generator, ddpm, &survey.train_list)),
-        GeneratorKind::StableDiffusion(_) => None,
+        GeneratorKind::Ddpm(_) => fitted,
+        GeneratorKind::StableDiffusion(model) if model.lora.is_none() => checkpoint,
+        GeneratorKind::StableDiffusion(_) => Some(inputs::fine_tuned(checkpoint?, fitted?)),
     }
 }
 
-/// Fits the generator on the arm's train photos; returns its weights' bytes.
-pub fn fit_generator(
-    session: &Session<'_>,
-    survey: &Survey,
-    ddpm: &recipe::Ddpm,
-    fitting: &mut Fitting<'_>,
-) -> Result<Vec<u8>> {
+/// Steps of the fit that makes the recipe's generator; `None` if it names one that is fitted already.
+pub fn fit_steps(recipe: &Recipe) -> Option<usize> {
+    match &recipe.generator.kind {
+        GeneratorKind::Ddpm(ddpm) => Some(ddpm.train.steps),
+        GeneratorKind::StableDiffusion(model) => model.lora.as_ref().map(|lora| lora.steps),
+    }
+}
+
+/// Fits the generator, or the LoRA of it, on the arm's train photos; returns its bytes.
+///
+/// # Errors
+/// What the fit says.
+pub fn fit_generator(session: &Session<'_>, survey: &Survey, fitting: &mut Fitting<'_>) -> Result<Vec<u8>> {
+    let settings = &session.recipe.generator;
+    match &settings.kind {
+        GeneratorKind::Ddpm(ddpm) => fit_ddpm(session, survey, ddpm, fitting),
+        GeneratorKind::StableDiffusion(model) => {
+            let lora = model.lora.as_ref().ok_or_else(|| Error::input("the recipe's generator is not fitted"))?;
+            let base = open_base(session, model)?;
+            fine_tune::fit(&base, settings, model, lora, survey, session.device, fitting)
+        }
+    }
+}
+
+fn fit_ddpm(session: &Session<'_>, survey: &Survey, ddpm: &recipe::Ddpm, fitting: &mut Fitting<'_>) -> Result<Vec<u8>> {
     let settings = &session.recipe.generator;
     let config = config(survey, session.recipe, ddpm);
     let (images, classes) = train_squares(survey, config.size)?;
@@ -165,11 +224,12 @@ fn config(survey: &Survey, recipe: &Recipe, ddpm: &recipe::Ddpm) -> unet::Config
 /// The train photos of the cut as squares for the generator, with their classes.
 fn train_squares(survey: &Survey, size: usize) -> Result<(Vec<RgbImage>, Vec<usize>)> {
     use rayon::prelude::*;
+    let may_see = TrainOnly::new(survey)?;
     let images = survey
         .cut
         .train
         .par_iter()
-        .map(|&photo| Ok(decode::square(&decode::photo(&survey.dataset.path(photo))?, size as u32)))
+        .map(|&photo| Ok(decode::square(&may_see.open(&survey.dataset.path(photo))?, size as u32)))
         .collect::<Result<Vec<_>>>()?;
     let classes = survey.cut.train.iter().map(|&photo| survey.dataset.photos[photo].species as usize).collect();
     Ok((images, classes))
@@ -282,8 +342,7 @@ pub fn slots(session: &Session<'_>, survey: &Survey) -> Vec<String> {
     for arm in &recipe.compare.arms {
         slots.extend(recipe.classifier.seeds.iter().map(|&seed| classifier_slot(arm.name(), seed)));
     }
-    let is_fitted = matches!(recipe.generator.kind, GeneratorKind::Ddpm(_));
-    if is_fitted && survey.wanted.iter().any(|&n| n > 0) {
+    if fit_steps(recipe).is_some() && survey.wanted.iter().any(|&n| n > 0) {
         slots.push("generator".to_string());
     }
     slots

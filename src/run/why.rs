@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::dataset::digest;
 use crate::error::{Error, IoContext, Result};
+use crate::plan::inputs;
 use crate::plan::select::Verdict;
 use crate::plan::{Inputs, Key, Step, Value};
 use crate::recipe::Recipe;
@@ -247,7 +248,13 @@ fn generator(store: &Store, candidate: &Record) -> Option<RecordStory> {
     let Some(Value::Digest(weights)) = Inputs::decode(&candidate.inputs)?.get("generator").cloned() else {
         return None;
     };
-    let fit = store.records().into_iter().find(|record| record.blob("weights") == Some(weights))?;
+    let names = |record: &Record| {
+        let Some(found) = record.blob("weights") else { return false };
+        // A LoRA's own digest enters keys together with its checkpoint's.
+        let base = || Inputs::decode(&record.inputs)?.get("generator.model").cloned();
+        found == weights || matches!(base(), Some(Value::Digest(base)) if inputs::fine_tuned(base, found) == weights)
+    };
+    let fit = store.records().into_iter().find(names)?;
     Some(record_story(store, &fit))
 }
 

@@ -10,6 +10,7 @@ mod incremental;
 mod inputs;
 mod layers;
 mod locked;
+mod lora;
 mod place;
 mod plan;
 mod shards;

@@ -308,6 +308,8 @@ width = 64
 prompt = "a {species}"
 [generator.lora]
 rank = 0
+accumulate = 0
+text_encoder = 1
 "#), @r##"
     error: `kind` in `[generator]` does not know `dpm`
      --> recipes/birds.toml:4:8
@@ -334,7 +336,23 @@ rank = 0
       |
       = allowed: a whole number from 1 to 1,024
 
-    3 problems in `recipes/birds.toml`
+    error: `accumulate` in `[generator.lora]` is impossible
+      --> recipes/birds.toml:10:14
+       |
+    10 | accumulate = 0
+       |              ^ found 0
+       |
+       = allowed: a whole number from 1 to 4,096
+
+    error: `text_encoder` in `[generator.lora]` has the wrong type
+      --> recipes/birds.toml:11:16
+       |
+    11 | text_encoder = 1
+       |                ^ found the whole number 1
+       |
+       = allowed: `true` or `false`
+
+    5 problems in `recipes/birds.toml`
     "##);
 }
 

@@ -21,6 +21,8 @@ fn names(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect()
 }
 
+const LORA: Lora = Lora { rank: 8, steps: 2000, learning_rate: 1e-4, batch: 1, accumulate: 1, text_encoder: false };
+
 #[test]
 fn the_documented_recipe_says_what_its_page_says() {
     let recipe = good(PAGE);
@@ -37,7 +39,7 @@ fn the_documented_recipe_says_what_its_page_says() {
                 prompt: "a photo of a {species}, a bird".into(),
                 negative_prompt: String::new(),
                 names: names(&[("MANDRIN DUCK", "mandarin duck")]),
-                lora: Some(Lora { rank: 8, steps: 2000, learning_rate: 1e-4 }),
+                lora: Some(LORA),
             }),
             mode: Mode::Img2Img,
             strength: 0.7,
@@ -161,7 +163,7 @@ fn stable_diffusion_has_defaults_of_its_own() {
     assert_eq!((model.model.as_str(), model.lora), ("models/sd15", None));
     let lora = good(&(SHORT.replace("ddpm", "stable-diffusion") + "[generator.lora]\n"));
     let GeneratorKind::StableDiffusion(model) = lora.generator.kind else { panic!("the other kind") };
-    assert_eq!(model.lora, Some(Lora { rank: 8, steps: 2000, learning_rate: 1e-4 }));
+    assert_eq!(model.lora, Some(LORA));
 }
 
 #[test]

@@ -60,7 +60,7 @@ pub(in crate::run) fn begin_changes(session: &Session<'_>, survey: &Survey, lock
         changes.push(Change { what: format!("weights `{}`", change.what), ..change });
     }
     let mut models = vec![(model::baseline_slot(session), model::baseline_inputs(session, survey)?)];
-    models.extend(model::generator_inputs(session.recipe, survey).map(|inputs| ("generator".to_string(), inputs)));
+    models.extend(model::generator_inputs(session, survey)?.map(|inputs| ("generator".to_string(), inputs)));
     for (name, inputs) in models {
         let name = name.as_str();
         let old = lock.models.get(name).map(|fitted| fitted.key);
@@ -95,10 +95,12 @@ fn field_changes(session: &Session<'_>, name: &str, old: Key, new: &Inputs) -> V
 
 /// The candidates that the recipe asks for under the lock's generator, against those of the lock, a species a change.
 fn candidate_changes(session: &Session<'_>, survey: &Survey, lock: &Lock) -> Vec<Change> {
-    let generator = match &session.recipe.generator.kind {
+    let checkpoint = match &session.recipe.generator.kind {
         GeneratorKind::StableDiffusion(model) => lock.weights.get(&model.model).copied(),
-        GeneratorKind::Ddpm(_) => lock.models.get("generator").map(|fitted| fitted.weights),
+        GeneratorKind::Ddpm(_) => None,
     };
+    let fitted = lock.models.get("generator").map(|fitted| fitted.weights);
+    let generator = model::generator_digest(session.recipe, checkpoint, fitted);
     let mut locked: BTreeMap<&str, BTreeSet<Key>> = BTreeMap::new();
     for candidate in lock.candidates() {
         locked.entry(candidate.species).or_default().insert(candidate.key);

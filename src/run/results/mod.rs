@@ -15,7 +15,7 @@ use crate::stats::accuracy::accuracy;
 
 use super::arms::{ArmRuns, Run};
 use super::gate::SetFigures;
-use super::model::Baseline;
+use super::model::{self, Baseline};
 use super::selection::{Candidate, Selection};
 use super::session::{Mode, Session};
 use super::survey::Survey;
@@ -193,9 +193,9 @@ fn split_in_words(recipe: &Recipe) -> String {
 
 fn generator(recipe: &Recipe) -> report::Generator {
     let settings = &recipe.generator;
-    let (kind, train_steps) = match &settings.kind {
-        GeneratorKind::Ddpm(ddpm) => ("ddpm", Some(ddpm.train.steps)),
-        GeneratorKind::StableDiffusion(_) => ("stable-diffusion", None),
+    let kind = match &settings.kind {
+        GeneratorKind::Ddpm(_) => "ddpm",
+        GeneratorKind::StableDiffusion(_) => "stable-diffusion",
     };
     report::Generator {
         kind: kind.to_string(),
@@ -206,7 +206,7 @@ fn generator(recipe: &Recipe) -> report::Generator {
         guidance: settings.guidance,
         strength: (settings.mode == GeneratorMode::Img2Img).then_some(settings.strength),
         precision: settings.precision.name().to_string(),
-        train_steps,
+        train_steps: model::fit_steps(recipe),
     }
 }
 

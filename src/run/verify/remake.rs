@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::nn::device;
 use crate::plan::Key;
 use crate::plan::inputs::Digest;
-use crate::recipe::{self, GeneratorKind};
+use crate::recipe::GeneratorKind;
 use crate::run::fitting::Fitting;
 use crate::run::lock::{Fitted, Lock, Locked, Machine};
 use crate::run::make::{self, Wanted};
@@ -52,7 +52,8 @@ pub fn check(
         GeneratorKind::StableDiffusion(model) => Some(Model::stable_diffusion(session, model)?),
         GeneratorKind::Ddpm(_) => None,
     };
-    let Some(digest) = base.as_ref().map(|base| base.digest).or(fitted.map(|fitted| fitted.weights)) else {
+    let (checkpoint, weights_digest) = (base.as_ref().map(|base| base.digest), fitted.map(|fitted| fitted.weights));
+    let Some(digest) = model::generator_digest(session.recipe, checkpoint, weights_digest) else {
         made.part.notes.push("the lock names no generator".to_string());
         return Ok(made);
     };
@@ -61,15 +62,13 @@ pub fn check(
         made.part.notes.push("no candidate was made again".to_string());
         return Ok(made);
     }
-    let model = match (base, fitted, &session.recipe.generator.kind) {
-        (Some(base), ..) => base,
-        (None, Some(fitted), GeneratorKind::Ddpm(ddpm)) => {
-            match weights(session, survey, ddpm, fitted, options.deep, &mut made)? {
-                Some(weights) => Model::new(survey, session.recipe, ddpm, fitted.weights, weights),
-                None => return Ok(made),
-            }
-        }
-        _ => return Ok(made),
+    let model = match (base, fitted) {
+        (Some(base), _) if model::fit_steps(session.recipe).is_none() => base,
+        (_, Some(fitted)) => match weights(session, survey, fitted, options.deep, &mut made)? {
+            Some(weights) => Model::fitted(session, survey, fitted.weights, weights)?,
+            None => return Ok(made),
+        },
+        (_, None) => return Ok(made),
     };
     let mut generator = model.open(session, survey)?;
     let mut task = session.progress.task("made again", sample.len(), "image");
@@ -144,7 +143,6 @@ fn known<'l>(
 fn weights(
     session: &Session<'_>,
     survey: &Survey,
-    ddpm: &recipe::Ddpm,
     fitted: &Fitted,
     deep: bool,
     made: &mut Made,
@@ -159,8 +157,9 @@ fn weights(
     }
     // A state of its own: a build that was interrupted must not lend its half to the proof.
     let state = Key(blake3::derive_key("birdaug 2026 verify deep v1", &fitted.key.0));
-    let mut fitting = Fitting::new(session.store, session.progress, state, "generator", ddpm.train.steps);
-    let bytes = model::fit_generator(session, survey, ddpm, &mut fitting)?;
+    let steps = model::fit_steps(session.recipe).unwrap_or(0);
+    let mut fitting = Fitting::new(session.store, session.progress, state, "generator", steps);
+    let bytes = model::fit_generator(session, survey, &mut fitting)?;
     fitting.finish()?;
     let found = digest::of(&bytes);
     if found == fitted.weights {
@@ -183,7 +182,7 @@ fn weights(
 
 /// A fit that is proven need not be made again by the next build.
 fn keep(session: &Session<'_>, survey: &Survey, bytes: &[u8], fitted: &Fitted) -> Result<()> {
-    let inputs = model::generator_inputs(session.recipe, survey).filter(|inputs| inputs.key() == fitted.key);
+    let inputs = model::generator_inputs(session, survey)?.filter(|inputs| inputs.key() == fitted.key);
     let Some(inputs) = inputs else { return Ok(()) };
     let record = session.blank(&inputs).output("weights", session.store.put_durable(bytes)?);
     session.store.commit(&[record])
