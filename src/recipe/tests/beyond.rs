@@ -109,12 +109,17 @@ arms = ["real", "oversampled"]
     recipes/birds.toml:10: `prompt` holds no `{species}`: every species gets the same prompt
     recipes/birds.toml:11: `negative_prompt` has no effect with `guidance` of 1 or less
     recipes/birds.toml:13: `strength` has no effect with `mode = "txt2img"`: there is no source image
-    recipes/birds.toml:14: `guidance = 0` makes images without regard to the species; 1 is off
     recipes/birds.toml:16: `ssim_min` has no effect with `mode = "txt2img"`: there is no source image
     recipes/birds.toml:18: `quality` has no effect on png
     recipes/birds.toml:19: with `link = "symlink"` the tree breaks when the dataset moves
     recipes/birds.toml:21: `arms` holds no `augmented`: nothing says whether the synthetic images help
     "##);
+}
+
+#[test]
+fn no_guidance_at_all_is_odd_where_it_does_not_just_mean_off() {
+    let recipe = good(&(SHORT.to_string() + "guidance = 0\n"));
+    insta::assert_snapshot!(warnings(&recipe).join("\n"), @"recipes/birds.toml:5: `guidance = 0` makes images without regard to the species; 1 is off");
 }
 
 #[test]
