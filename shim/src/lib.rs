@@ -1,9 +1,11 @@
 //! The few calls of libtorch that tch does not have. A crate of its own, since its C++ is slow to compile and hardly ever
 //! changes.
 
+use std::cell::RefCell;
 use std::ffi::{CStr, c_char};
+use std::sync::OnceLock;
 
-use tch::{TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 use torch_sys::C_tensor;
 
 unsafe extern "C" {
@@ -18,6 +20,73 @@ unsafe extern "C" {
     fn shim_pack_linear(weight: *const C_tensor, rows: i64) -> *mut C_tensor;
     fn shim_linear_packed(x: *const C_tensor, weight: *const C_tensor, bias: *const C_tensor) -> *mut C_tensor;
     fn shim_set_reproducible();
+    fn shim_computes_bf16() -> bool;
+    fn shim_packed_numbers(packed: *const C_tensor) -> *mut C_tensor;
+    fn shim_packed_layout(packed: *const C_tensor) -> *mut C_tensor;
+    fn shim_packed_of(
+        numbers: *const C_tensor,
+        layout: *const C_tensor,
+        shape: *const i64,
+        dims: i64,
+    ) -> *mut C_tensor;
+}
+
+/// Whether oneDNN computes in bf16 on this CPU. Where it does not, libtorch's own kernels do, many times slower than fp32's,
+/// and bf16 weights cannot be packed.
+pub fn computes_bf16() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    // SAFETY: asks oneDNN about the CPU.
+    *ANSWER.get_or_init(|| unsafe { shim_computes_bf16() })
+}
+
+/// Packed fp32 weights kept in bf16, half the memory: exact where the weights were bf16 before.
+pub struct Narrowed {
+    /// bf16, in the packed order.
+    numbers: Tensor,
+    /// oneDNN's own description of that order.
+    layout: Tensor,
+    shape: Vec<i64>,
+}
+
+impl Narrowed {
+    /// `packed`: fp32 weights of [`pack_conv2d`] or [`pack_linear`].
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn new(packed: &Tensor) -> Result<Narrowed, TchError> {
+        // SAFETY: the tensor lives through both calls, which copy what they return.
+        let (numbers, layout) =
+            unsafe { (taken(shim_packed_numbers(packed.as_ptr()))?, taken(shim_packed_layout(packed.as_ptr()))?) };
+        Ok(Narrowed { numbers, layout, shape: packed.size() })
+    }
+
+    /// Calls `with` with the packed fp32 weights. They lie in memory that the thread's next call uses again: `with` must not
+    /// keep them.
+    ///
+    /// # Errors
+    /// What libtorch or `with` says.
+    pub fn widened<T>(&self, with: impl FnOnce(&Tensor) -> Result<T, TchError>) -> Result<T, TchError> {
+        thread_local! {
+            static ROOM: RefCell<Option<Tensor>> = const { RefCell::new(None) };
+        }
+        ROOM.with_borrow_mut(|room| {
+            let count = self.numbers.numel() as i64;
+            let enough = room.as_ref().is_some_and(|room| room.numel() as i64 >= count);
+            if !enough {
+                *room = None;
+                *room = Some(Tensor::f_empty([count], (Kind::Float, Device::Cpu))?);
+            }
+            let room = room.as_ref().expect("it was just made");
+            let mut numbers = room.f_narrow(0, 0, count)?;
+            numbers.f_copy_(&self.numbers)?;
+            // SAFETY: the numbers and the layout outlive the tensor made over them, which ends with this block.
+            let packed = taken(unsafe {
+                let shape = self.shape.as_slice();
+                shim_packed_of(numbers.as_ptr(), self.layout.as_ptr(), shape.as_ptr(), shape.len() as i64)
+            })?;
+            with(&packed)
+        })
+    }
 }
 
 /// A convolution's weights `[outputs, inputs, h, w]` on the CPU, laid out as oneDNN wants them for inputs of this size.
@@ -88,7 +157,6 @@ fn taken(tensor: *mut C_tensor) -> Result<Tensor, TchError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::{Device, Kind};
 
     fn wave(shape: &[i64], kind: Kind) -> Tensor {
         let numel = shape.iter().product::<i64>();
@@ -98,6 +166,9 @@ mod tests {
     #[test]
     fn packed_weights_give_what_plain_ones_give() {
         for kind in [Kind::Float, Kind::BFloat16] {
+            if kind == Kind::BFloat16 && !computes_bf16() {
+                continue;
+            }
             let (x, weight, bias) = (wave(&[2, 16, 8, 8], kind), wave(&[32, 16, 3, 3], kind), wave(&[32], kind));
             let plain = x.conv2d(&weight, Some(&bias), [2, 2], [1, 1], [1, 1], 1);
             let packed = pack_conv2d(&weight, 2, 1, &x.size()).unwrap();
@@ -110,6 +181,25 @@ mod tests {
                 let ours = linear_packed(&x, &packed, bias).unwrap();
                 assert!((ours - x.linear(&weight, bias)).abs().max().double_value(&[]) < 0.05);
             }
+        }
+    }
+
+    #[test]
+    fn packed_weights_of_bf16_numbers_survive_half_the_memory_bit_for_bit() {
+        for side in [8, 5] {
+            let rounded = |shape: &[i64]| wave(shape, Kind::BFloat16).to_kind(Kind::Float);
+            let (x, weight, bias) = (rounded(&[2, 16, side, side]), rounded(&[24, 16, 3, 3]), rounded(&[24]));
+            let packed = pack_conv2d(&weight, 1, 1, &x.size()).unwrap();
+            let narrowed = Narrowed::new(&packed).unwrap();
+            let convolved = |weight: &Tensor| conv2d_packed(&x, weight, &bias, 1, 1);
+            let expected = convolved(&packed).unwrap();
+            // Another layer's weights lie in the same room between.
+            let matrix = rounded(&[40, 16]);
+            let other = Narrowed::new(&pack_linear(&matrix, 6).unwrap()).unwrap();
+            let rows = rounded(&[6, 16]);
+            let mapped = other.widened(|weight| linear_packed(&rows, weight, None)).unwrap();
+            assert!((mapped - rows.linear(&matrix, None::<&Tensor>)).abs().max().double_value(&[]) < 1e-4);
+            assert_eq!(narrowed.widened(convolved).unwrap(), expected);
         }
     }
 

@@ -3,8 +3,15 @@
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/from_blob.h>
 
 #include <string>
+
+// libtorch_cpu has them, its headers do not: they give back what the two calls of its exported models store.
+namespace at::native {
+void *data_ptr_from_mkldnn(const Tensor &);
+Tensor mkldnn_tensor_from_data_ptr(void *, IntArrayRef, c10::ScalarType, c10::Device, const uint8_t *, int64_t);
+} // namespace at::native
 
 namespace {
 
@@ -52,6 +59,39 @@ at::Tensor *shim_linear_packed(const at::Tensor *x, const at::Tensor *weight, co
   return guarded([&] {
     c10::IValue added = bias ? c10::IValue(*bias) : c10::IValue();
     return call("mkldnn::_linear_pointwise", {*x, *weight, added, std::string("none"), no_scalars(), std::string("")});
+  });
+}
+
+bool shim_computes_bf16() {
+  try {
+    auto op = c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_is_mkldnn_bf16_supported", "");
+    torch::jit::Stack stack;
+    op.callBoxed(&stack);
+    return stack.at(0).toBool();
+  } catch (const std::exception &) {
+    return false;
+  }
+}
+
+at::Tensor *shim_packed_numbers(const at::Tensor *packed) {
+  return guarded([&] {
+    auto op = c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_nbytes", "");
+    torch::jit::Stack stack{*packed};
+    op.callBoxed(&stack);
+    int64_t count = stack.at(0).toInt() / static_cast<int64_t>(sizeof(float));
+    void *numbers = at::native::data_ptr_from_mkldnn(*packed);
+    return at::from_blob(numbers, {count}, at::TensorOptions(at::kFloat)).to(at::kBFloat16);
+  });
+}
+
+at::Tensor *shim_packed_layout(const at::Tensor *packed) {
+  return guarded([&] { return call("mkldnn::_get_mkldnn_serialized_md", {*packed}); });
+}
+
+at::Tensor *shim_packed_of(const at::Tensor *numbers, const at::Tensor *layout, const int64_t *shape, int64_t dims) {
+  return guarded([&] {
+    return at::native::mkldnn_tensor_from_data_ptr(numbers->data_ptr(), at::IntArrayRef(shape, dims), at::kFloat,
+                                                   at::kCPU, layout->data_ptr<uint8_t>(), layout->numel());
   });
 }
 

@@ -30,13 +30,15 @@ pub fn to_unit(image: &RgbImage) -> Result<Tensor> {
 /// The image that `[1, 3, h, w]`, about in [-1, 1], shows; `None` where some of it is no number.
 pub fn image_if_finite(image: &Tensor) -> Result<Option<RgbImage>> {
     let read = "read a generated image";
-    let image = image.f_to_device(Device::Cpu).doing(read)?;
     if image.f_isfinite().and_then(|finite| finite.f_all()).doing(read)?.int64_value(&[]) == 0 {
         return Ok(None);
     }
     let (_, _, h, w) = image.size4().doing(read)?;
-    let bytes = (image / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0;
-    let bytes = bytes.round().to_kind(Kind::Uint8).permute([0, 2, 3, 1]).contiguous();
+    // Rounded where it lies: a quarter of the bytes travel, and the device is not waited for twice.
+    let bytes = image.f_div_scalar(2.0).and_then(|x| x.f_add_scalar(0.5)).and_then(|x| x.f_clamp(0.0, 1.0)).doing(read)?;
+    let bytes = bytes.f_mul_scalar(255.0).and_then(|x| x.f_round()).and_then(|x| x.f_to_kind(Kind::Uint8)).doing(read)?;
+    let bytes = bytes.f_permute([0, 2, 3, 1]).and_then(|x| x.f_contiguous()).doing(read)?;
+    let bytes = bytes.f_to_device(Device::Cpu).doing(read)?;
     let mut buffer = vec![0u8; (h * w * 3) as usize];
     bytes.view([-1]).f_copy_data_u8(&mut buffer, (h * w * 3) as usize).doing(read)?;
     Ok(RgbImage::from_raw(w as u32, h as u32, buffer))

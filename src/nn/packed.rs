@@ -3,35 +3,54 @@
 use std::cell::RefCell;
 
 use tch::{Device, Kind, TchError, Tensor};
+use torch_shim::Narrowed;
 
 use super::heap;
 
 /// Weights of a convolution or a linear layer. Where they are for inference alone they are packed at their first use on
 /// the CPU, for inputs of the size that come then; other sizes still give the right result.
+///
+/// On a CPU that cannot multiply bf16 numbers, bf16 layers multiply them as fp32 ones, which is exact, sum in fp32, as such
+/// hardware does, and round the sums.
 pub struct Weight(RefCell<Held>);
 
 enum Held {
     Plain(Tensor),
+    /// bf16, on a CPU that has no such products.
+    Widens(Tensor),
     ToBePacked(Tensor),
     Packed(Tensor),
+    Narrowed(Narrowed),
 }
 
 impl Weight {
     /// `[outputs, inputs]`, or `[outputs, inputs, side, side]` with channels innermost in memory. `inference`: no gradient
     /// will ever be asked of a result.
     pub fn new(weight: Tensor, inference: bool) -> Weight {
-        let packs =
-            inference && weight.device() == Device::Cpu && matches!(weight.kind(), Kind::Float | Kind::BFloat16);
-        Weight(RefCell::new(if packs { Held::ToBePacked(weight) } else { Held::Plain(weight) }))
+        let on_cpu = weight.device() == Device::Cpu;
+        let packs = inference && on_cpu && matches!(weight.kind(), Kind::Float | Kind::BFloat16);
+        Weight(RefCell::new(match packs {
+            true => Held::ToBePacked(weight),
+            false if on_cpu && widens(weight.kind()) => Held::Widens(weight),
+            false => Held::Plain(weight),
+        }))
     }
 
     /// `[batch, inputs, h, w]`, channels innermost in memory, convolved.
     pub fn conv2d(&self, x: &Tensor, bias: &Tensor, stride: i64, padding: i64) -> Result<Tensor, TchError> {
+        let plain = |x: &Tensor, weight: &Tensor, bias: &Tensor| {
+            x.f_conv2d(weight, Some(bias), [stride, stride], [padding, padding], [1, 1], 1)
+        };
         match &*self.pack(|weight| torch_shim::pack_conv2d(weight, stride, padding, &x.size()))? {
             Held::Packed(weight) => torch_shim::conv2d_packed(x, weight, bias, stride, padding),
-            Held::Plain(weight) | Held::ToBePacked(weight) => {
-                x.f_conv2d(weight, Some(bias), [stride, stride], [padding, padding], [1, 1], 1)
+            Held::Narrowed(narrowed) => {
+                let (x, bias) = (wide(x)?, wide(bias)?);
+                narrowed
+                    .widened(|weight| torch_shim::conv2d_packed(&x, weight, &bias, stride, padding))?
+                    .f_to_kind(Kind::BFloat16)
             }
+            Held::Widens(weight) => plain(&wide(x)?, &wide(weight)?, &wide(bias)?)?.f_to_kind(Kind::BFloat16),
+            Held::Plain(weight) | Held::ToBePacked(weight) => plain(x, weight, bias),
         }
     }
 
@@ -41,6 +60,15 @@ impl Weight {
         let rows = size[..size.len() - 1].iter().product();
         match &*self.pack(|weight| torch_shim::pack_linear(weight, rows))? {
             Held::Packed(weight) => torch_shim::linear_packed(x, weight, bias),
+            Held::Narrowed(narrowed) => {
+                let (x, bias) = (wide(x)?, bias.map(wide).transpose()?);
+                narrowed
+                    .widened(|weight| torch_shim::linear_packed(&x, weight, bias.as_ref()))?
+                    .f_to_kind(Kind::BFloat16)
+            }
+            Held::Widens(weight) => {
+                wide(x)?.f_linear(&wide(weight)?, bias.map(wide).transpose()?)?.f_to_kind(Kind::BFloat16)
+            }
             Held::Plain(weight) | Held::ToBePacked(weight) => x.f_linear(weight, bias),
         }
     }
@@ -50,16 +78,31 @@ impl Weight {
         how: impl FnOnce(&Tensor) -> Result<Tensor, TchError>,
     ) -> Result<std::cell::Ref<'_, Held>, TchError> {
         let packed = match &*self.0.borrow() {
-            Held::ToBePacked(weight) => Some(how(weight)?),
+            Held::ToBePacked(weight) if widens(weight.kind()) => {
+                Some((Held::Narrowed(Narrowed::new(&how(&wide(weight)?)?)?), bytes(weight)))
+            }
+            Held::ToBePacked(weight) => Some((Held::Packed(how(weight)?), bytes(weight))),
             _ => None,
         };
-        if let Some(packed) = packed {
-            let bytes = packed.numel() * packed.kind().elt_size_in_bytes();
-            *self.0.borrow_mut() = Held::Packed(packed);
+        if let Some((packed, bytes)) = packed {
+            *self.0.borrow_mut() = packed;
             heap::freed(bytes);
         }
         Ok(self.0.borrow())
     }
+}
+
+/// Whether layers of this kind compute in fp32 on this CPU.
+fn widens(kind: Kind) -> bool {
+    kind == Kind::BFloat16 && !torch_shim::computes_bf16()
+}
+
+fn wide(x: &Tensor) -> Result<Tensor, TchError> {
+    x.f_to_kind(Kind::Float)
+}
+
+fn bytes(weight: &Tensor) -> usize {
+    weight.numel() * weight.kind().elt_size_in_bytes()
 }
 
 #[cfg(test)]
@@ -87,5 +130,35 @@ mod tests {
         summed.backward();
         assert!(x.grad().abs().max().double_value(&[]) > 0.1);
         x.zero_grad();
+    }
+
+    #[test]
+    fn bf16_layers_round_what_fp32_layers_of_the_same_numbers_give() {
+        let rounded = |shape: &[i64]| {
+            let numel = shape.iter().product::<i64>();
+            (Tensor::arange(numel, (Kind::Float, Device::Cpu)) * 0.37).sin().view(shape).to_kind(Kind::BFloat16)
+        };
+        let (x, weight, bias) = (rounded(&[2, 16, 6, 6]), rounded(&[24, 16, 3, 3]), rounded(&[24]));
+        let float = |x: &Tensor| x.to_kind(Kind::Float);
+        let expected = float(&x).conv2d(&float(&weight), Some(&float(&bias)), [1, 1], [1, 1], [1, 1], 1);
+        let matrix = weight.narrow(2, 1, 1).narrow(3, 1, 1).reshape([24, 16]);
+        let rows = x.permute([0, 2, 3, 1]).contiguous();
+        let expected_rows = float(&rows).linear(&float(&matrix), Some(&float(&bias)));
+        for inference in [true, false] {
+            let near = |found: Tensor, expected: &Tensor| {
+                assert_eq!(found.kind(), Kind::BFloat16);
+                // Half a unit in the last place of bf16's eight bits.
+                let apart = (float(&found) - expected).abs() / (expected.abs() + 0.05);
+                assert!(apart.max().double_value(&[]) < 1.0 / 200.0, "{inference}");
+            };
+            let layer = Weight::new(weight.shallow_clone(), inference);
+            for _ in 0..2 {
+                near(layer.conv2d(&x, &bias, 1, 1).unwrap(), &expected);
+            }
+            let layer = Weight::new(matrix.shallow_clone(), inference);
+            for _ in 0..2 {
+                near(layer.linear(&rows, Some(&bias)).unwrap(), &expected_rows);
+            }
+        }
     }
 }

@@ -84,6 +84,8 @@ mod tests {
             prompt: "a photo of a {species}, a bird".to_string(),
             negative_prompt: String::new(),
             names: BTreeMap::from([("MANDRIN DUCK".to_string(), "mandarin duck".to_string())]),
+            guidance_rescale: 0.0,
+            loras: BTreeMap::new(),
             lora: None,
         };
         assert_eq!(prompt(&model, "MANDRIN DUCK"), "a photo of a mandarin duck, a bird");

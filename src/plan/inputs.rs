@@ -3,9 +3,10 @@
 //! | work | in the key | not in the key, and why |
 //! |---|---|---|
 //! | ddpm fit | network shape, steps, batch, learning rate, seed, precision, digest of the train list (photo digests and species in order) | device, threads, libtorch: they stand in the record, so that a fit made on a GPU is a hit on a laptop |
-//! | lora fit | checkpoint's digest, rank, steps, batch, accumulate, learning rate, text encoder or not, size, seed, precision, digest of the prompts of the train photos' species, digest of the train list | the same |
+//! | lora fit | checkpoint's digest, rank, steps, batch, accumulate, learning rate, text encoder or not, size, seed, precision, digest of the prompts of the train photos' species, digest of the train list | the same; whether inner results are computed again: the bits are the same |
+//! | model with LoRAs | checkpoint's digest, digest and scale of each LoRA | where the files are |
 //! | fine-tuned model | checkpoint's digest, digest of the LoRA's bytes | |
-//! | candidate | generator's output digest, species and class (stable-diffusion: the prompt's words and the negative prompt), source photo's digest, strength (img2img), guidance, steps, sampler, size, precision, batch size, seed, index | which other candidates share its batch: rows do not see each other |
+//! | candidate | generator's output digest, species and class (stable-diffusion: the prompt's words, the negative prompt and, where it is on, guidance rescale), source photo's digest, strength (img2img), guidance, steps, sampler, size, precision, batch size, seed, index | which other candidates share its batch: rows do not see each other |
 //! | copy score | image digest, digest of the reference list, side of the comparison | threshold: judged later, from the stored score |
 //! | source score | image digest, source digest, side of the comparison | the same |
 //! | class score | image digest, classifier's output digest, class | the same |
@@ -101,6 +102,16 @@ pub fn lora_fit(generator: &Generator, lora: &Lora, checkpoint: Digest, prompts:
         .digest("train photos", train.digest())
 }
 
+/// A checkpoint with LoRAs that the recipe names added to it, in order, each with its scale: takes the place of the checkpoint's
+/// own digest everywhere. Without any it is that digest.
+pub fn with_loras(checkpoint: Digest, loras: &[(Digest, f64)]) -> Digest {
+    if loras.is_empty() {
+        return checkpoint;
+    }
+    let named = Inputs::new("model with LoRAs", 1).digest("generator.model", checkpoint);
+    loras.iter().fold(named, |named, (lora, scale)| named.digest("lora", *lora).real("scale", *scale)).key().0
+}
+
 /// A checkpoint with a LoRA added to it: what candidates' keys name as their generator.
 pub fn fine_tuned(checkpoint: Digest, lora: Digest) -> Digest {
     Inputs::new("fine-tuned model", 1).digest("generator.model", checkpoint).digest("generator.lora", lora).key().0
@@ -132,7 +143,12 @@ pub fn candidate(settings: &Generator, of: &CandidateOf<'_>) -> Inputs {
     let inputs = Inputs::new("candidate", 1).digest("generator", of.generator).text("species", of.species);
     let inputs = match (of.prompt, &settings.kind) {
         (Some(prompt), GeneratorKind::StableDiffusion(model)) => {
-            inputs.text("generator.prompt", prompt).text("generator.negative_prompt", &model.negative_prompt)
+            let inputs =
+                inputs.text("generator.prompt", prompt).text("generator.negative_prompt", &model.negative_prompt);
+            match model.guidance_rescale {
+                0.0 => inputs,
+                share => inputs.real("generator.guidance_rescale", share),
+            }
         }
         _ => inputs.count("class", of.class as u64),
     };
@@ -285,7 +301,12 @@ mod tests {
         if let GeneratorKind::StableDiffusion(model) = &mut without.kind {
             model.negative_prompt = "text".to_string();
         }
+        let mut rescaled = base.clone();
+        if let GeneratorKind::StableDiffusion(model) = &mut rescaled.kind {
+            model.guidance_rescale = 0.5;
+        }
         all_differ(&[
+            candidate(&rescaled, &of),
             candidate(&base, &of),
             candidate(&base, &CandidateOf { prompt: Some("a photo of a owl"), ..of }),
             candidate(&without, &of),
@@ -379,6 +400,22 @@ mod tests {
         let models: BTreeSet<Digest> =
             [([1; 32], [2; 32]), ([1; 32], [3; 32]), ([2; 32], [1; 32])].map(|(a, b)| fine_tuned(a, b)).into();
         assert_eq!(models.len(), 3);
+        let (a, b) = ([1; 32], [2; 32]);
+        assert_eq!(with_loras(a, &[]), a);
+        let models: BTreeSet<Digest> = [
+            with_loras(a, &[]),
+            with_loras(a, &[(b, 1.0)]),
+            with_loras(a, &[(b, 0.5)]),
+            with_loras(b, &[(b, 1.0)]),
+            with_loras(a, &[(a, 1.0)]),
+            with_loras(a, &[(a, 1.0), (b, 1.0)]),
+            with_loras(a, &[(b, 1.0), (a, 1.0)]),
+        ]
+        .into();
+        assert_eq!(models.len(), 7);
+        // Where memory is saved the bits are the same.
+        let saving = Lora { recompute: true, ..lora.clone() };
+        assert_eq!(lora_fit(&base, &saving, [3; 32], [4; 32], &photos).key(), records[0].key());
     }
 
     #[test]

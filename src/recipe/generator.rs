@@ -6,7 +6,7 @@ use super::read::{At, Section};
 use super::schema;
 use super::tables::value;
 use super::types::{Ddpm, DdpmTrain, Generator, GeneratorKind, Lora, Mode, Precision, Sampler, StableDiffusion};
-use super::within::{ABOVE_ZERO, FROM_ZERO, SHARE};
+use super::within::{ABOVE_ZERO, ANY, FROM_ZERO, SHARE, UNIT};
 
 /// Noise levels of the diffusion process, hence the most steps that sampling can take.
 const NOISE_LEVELS: u64 = 1000;
@@ -100,11 +100,21 @@ fn stable_diffusion(section: &Section<'_, '_>) -> StableDiffusion {
             Some((species.value.to_string(), called.value.to_string()))
         })
         .collect();
+    let loras = section.open_table("loras");
+    let loras = loras
+        .entries()
+        .filter_map(|(place, scale)| {
+            let scale = loras.number_of(place.value, scale, ANY, "the LoRA's scale, a number")?;
+            Some((place.value.to_string(), scale.value))
+        })
+        .collect();
     StableDiffusion {
         model: value(model, "models/sd15").to_string(),
         prompt: value(section.text("prompt"), "a photo of a {species}, a bird").to_string(),
         negative_prompt: value(section.text("negative_prompt"), "").to_string(),
+        guidance_rescale: value(section.number("guidance_rescale", UNIT), 0.0),
         names,
+        loras,
         lora: section.has("lora").then(|| lora(&section.table("lora", schema::LORA))),
     }
 }
@@ -117,6 +127,7 @@ fn lora(section: &Section<'_, '_>) -> Lora {
         batch: value(section.whole("batch", 1..=4096), 1) as usize,
         accumulate: value(section.whole("accumulate", 1..=4096), 1) as usize,
         text_encoder: value(section.flag("text_encoder"), false),
+        recompute: value(section.flag("recompute"), false),
     }
 }
 

@@ -128,6 +128,10 @@ pub struct StableDiffusion {
     pub negative_prompt: String,
     /// What the prompt calls a species.
     pub names: BTreeMap<String, String>,
+    /// Share of guidance rescaling in [0, 1]; 0 is off.
+    pub guidance_rescale: f64,
+    /// Files or folders of LoRAs that are added to the checkpoint, each with its scale.
+    pub loras: BTreeMap<String, f64>,
     pub lora: Option<Lora>,
 }
 
@@ -145,6 +149,9 @@ pub struct Lora {
     pub accumulate: usize,
     /// Fits the text encoder's attentions too.
     pub text_encoder: bool,
+    /// Computes a pass's inner results again on the way back, in place of keeping them: less memory, a third more time, the
+    /// same bits.
+    pub recompute: bool,
 }
 
 /// `kind = "ddpm"`: a class-conditional U-Net fitted on the arm's own train images.

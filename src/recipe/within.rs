@@ -18,6 +18,8 @@ pub(super) const UNIT: Within = Within { low: 0.0, low_is_out: false, high: 1.0 
 pub(super) const ABOVE_ZERO: Within = Within { low: 0.0, low_is_out: true, high: f64::INFINITY };
 /// [0, inf)
 pub(super) const FROM_ZERO: Within = Within { low: 0.0, low_is_out: false, high: f64::INFINITY };
+/// (-inf, inf)
+pub(super) const ANY: Within = Within { low: f64::NEG_INFINITY, low_is_out: false, high: f64::INFINITY };
 /// [1, inf)
 pub(super) const FROM_ONE: Within = Within { low: 1.0, low_is_out: false, high: f64::INFINITY };
 
@@ -32,6 +34,9 @@ impl Within {
 impl fmt::Display for Within {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Within { low, low_is_out, high } = *self;
+        if low == f64::NEG_INFINITY {
+            return write!(f, "a number");
+        }
         match (low_is_out, high.is_finite()) {
             (true, true) => write!(f, "a number above {low} and at most {high}"),
             (true, false) => write!(f, "a number above {low}"),
@@ -52,6 +57,8 @@ mod tests {
         assert!(!FROM_ZERO.holds(f64::NAN) && !FROM_ZERO.holds(f64::INFINITY));
         assert!(FROM_ONE.holds(1.0) && !FROM_ONE.holds(0.999));
         assert_eq!(SHARE.to_string(), "a number above 0 and at most 1");
+        assert!(ANY.holds(-3.0) && !ANY.holds(f64::NEG_INFINITY));
+        assert_eq!(ANY.to_string(), "a number");
         assert_eq!(FROM_ONE.to_string(), "a number, 1 or more");
     }
 }

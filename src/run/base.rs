@@ -8,17 +8,18 @@ use std::rc::Rc;
 use image::RgbImage;
 use tch::Device;
 
+use crate::checkpoint::lora::LoraFile;
 use crate::checkpoint::scheduler::SchedulerConfig;
 use crate::checkpoint::{self, Checkpoint, Component, hub};
 use crate::dataset::hashing::{self, Listed};
 use crate::dataset::stat_index::{Stat, StatIndex};
 use crate::diffusion::sampler::{self, Prescribed, SamplerKind};
-use crate::diffusion::sd::lora::Patches;
+use crate::diffusion::sd::lora::{self, Patches};
 use crate::diffusion::sd::pipeline::{self, Options, Parts, Pipeline, Start, Tokens};
 use crate::diffusion::{Generator, Request};
 use crate::error::{Error, IoContext, Result};
 use crate::plan::candidate;
-use crate::plan::inputs::Digest;
+use crate::plan::inputs::{self, Digest};
 use crate::recipe::{self, Recipe, StableDiffusion};
 use crate::store::Store;
 
@@ -29,8 +30,10 @@ use super::survey::{self, Survey};
 /// An opened checkpoint.
 pub struct Base {
     pub checkpoint: Checkpoint,
-    /// Of its files.
+    /// Of its files, and of the LoRAs' with their scales.
     pub digest: Digest,
+    /// What the recipe adds to it.
+    loras: Vec<(LoraFile, f64)>,
 }
 
 impl Base {
@@ -65,7 +68,32 @@ impl Base {
         };
         let checkpoint = Checkpoint::open_with(&place, options)?;
         let digest = digest(store, &checkpoint, rehash)?;
-        Ok(Base { checkpoint, digest })
+        Ok(Base { checkpoint, digest, loras: Vec::new() })
+    }
+
+    /// The checkpoint that a recipe names, with the LoRAs that it adds to it.
+    ///
+    /// # Errors
+    /// As [`Base::open`]; also for a file that is no LoRA.
+    pub fn of_recipe(store: &Store, model: &StableDiffusion, rehash: bool, fetch: Option<&Progress>) -> Result<Base> {
+        let plain = Base::open(store, &model.model, rehash, fetch)?;
+        let loras = model.loras.iter().map(|(place, scale)| Ok((LoraFile::open(Path::new(place))?, *scale)));
+        let loras = loras.collect::<Result<Vec<_>>>()?;
+        let digests = loras.iter().map(|(file, scale)| Ok((file.digest()?, *scale))).collect::<Result<Vec<_>>>()?;
+        Ok(Base { digest: inputs::with_loras(plain.digest, &digests), loras, ..plain })
+    }
+
+    /// What the recipe's LoRAs, then these, add to the U-Net and to the text encoder.
+    fn patches(&self, more: (Patches, Patches)) -> Result<(Patches, Patches)> {
+        let (mut unet, mut text) = (Patches::new(), Patches::new());
+        for (file, scale) in &self.loras {
+            let read = lora::read(&file.tensors, &file.metadata, &file.path.display().to_string(), *scale)?;
+            lora::join(&mut unet, read.unet);
+            lora::join(&mut text, read.text);
+        }
+        lora::join(&mut unet, more.0);
+        lora::join(&mut text, more.1);
+        Ok((unet, text))
     }
 
     /// Whether the tokeniser, the scheduler and the sizes can be used as a recipe asks; reads no weights.
@@ -74,6 +102,7 @@ impl Base {
     /// What cannot be used, by name.
     pub fn refuse_unusable(&self, settings: &recipe::Generator) -> Result<()> {
         self.checkpoint.tokenizer()?;
+        self.patches(Default::default())?;
         let asked = SamplerKind::from_name(settings.sampler.name())?;
         let Prescribed { kind, schedule, settings: prescribed } = prescribed(&self.checkpoint, Some(asked))?;
         kind.start(&schedule, settings.steps, &prescribed).map(drop)
@@ -100,6 +129,7 @@ impl Base {
     /// [`Error::Input`] where a file is not whole.
     pub fn parts(&self, patches: (Patches, Patches)) -> Result<Parts<'_>> {
         let checkpoint = &self.checkpoint;
+        let patches = self.patches(patches)?;
         Ok(Parts {
             name: checkpoint.path.display().to_string(),
             text_config: &checkpoint.text_encoder,
@@ -218,7 +248,7 @@ impl OfSpecies {
             sampler,
             steps: settings.steps,
             guidance: settings.guidance,
-            guidance_rescale: 0.0,
+            guidance_rescale: model.guidance_rescale,
             strength: settings.strength,
             width: settings.size,
             height: settings.size,

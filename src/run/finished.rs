@@ -131,7 +131,7 @@ fn files_digest(recipe: &Recipe, store: &Store, rehash: bool) -> Result<String> 
     let mut hasher = blake3::Hasher::new();
     if let GeneratorKind::StableDiffusion(model) = &recipe.generator.kind {
         // What is wrong with it is said where it is needed.
-        hasher.update(&Base::open(store, &model.model, rehash, None).map_or([0; 32], |base| base.digest));
+        hasher.update(&Base::of_recipe(store, model, rehash, None).map_or([0; 32], |base| base.digest));
     }
     let names = recipe.dataset.root.join("birds.csv");
     for path in [Some(names), recipe.classifier.weights.clone(), Some(lock::path(recipe))] {

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Instant;
 
 use image::{ImageFormat, RgbImage};
@@ -149,42 +151,90 @@ fn cause(session: &Session<'_>, survey: &Survey, wanted: &Wanted) -> (String, Ve
     said(session.causes(&differences), "")
 }
 
+/// A batch that the device is done with.
+struct Batch {
+    blank: Vec<Record>,
+    images: Vec<Option<RgbImage>>,
+}
+
+/// The device makes one batch after the other; beside it, a thread opens the photos of the next one and another encodes,
+/// hashes and keeps the images of the last one, so that the device waits for neither.
 fn make(session: &mut Session<'_>, survey: &Survey, model: &Model, all: &[Wanted], missing: &[usize]) -> Result<()> {
     let mut generator = model.open(session, survey)?;
     let mut task = session.progress.task("candidates", missing.len(), "image");
-    for chunk in missing.chunks(generator.batch()) {
-        stop::check()?;
-        let requests = chunk
-            .iter()
-            .map(|&i| {
-                let source = all[i].source.map(|digest| survey.photo_by_digest(&digest)).transpose()?;
-                Ok(Request { class: all[i].species, noise: all[i].inputs.key().0, source })
+    let chunks: Vec<&[usize]> = missing.chunks(generator.batch()).collect();
+    let store = session.store;
+    thread::scope(|scope| {
+        let (opened, requests) = mpsc::sync_channel(1);
+        let to_open = chunks.clone();
+        scope.spawn(move || {
+            // The other end is gone where the work stopped.
+            to_open.into_iter().try_for_each(|chunk| opened.send(requests_of(survey, all, chunk)).map_err(drop))
+        });
+        // A batch changes hands where the one before is kept: a kill loses what one batch takes.
+        let (done, batches) = mpsc::sync_channel::<Batch>(0);
+        let (kept, counts) = mpsc::channel();
+        let keeper = scope.spawn(move || {
+            batches.into_iter().try_for_each(|batch| {
+                let _ = kept.send(keep(store, batch)?);
+                Ok(())
             })
-            .collect::<Result<Vec<_>>>()?;
-        let started = Instant::now();
-        let images = generator.generate(&requests)?;
-        let seconds = format!("{:.4}", started.elapsed().as_secs_f64() / images.len().max(1) as f64);
-        let blank: Vec<Record> =
-            chunk.iter().map(|&i| session.blank(&all[i].inputs).note("seconds", &seconds)).collect();
-        let store = session.store;
-        // Encoding takes the cores while it takes the device's time: side by side, it hardly does.
-        let records = blank
-            .into_par_iter()
-            .zip(&images)
-            .map(|(record, image)| {
-                Ok(match image {
-                    Some(image) => record.output("image", store.put(&png(image)?)?),
-                    // No image, and no second try: the same key would come to the same end.
-                    None => record.note(FLAW, "not finite"),
-                })
+        });
+        let mut advance = |session: &mut Session<'_>, n| {
+            session.ledger.made(Step::Candidates, n);
+            task.advance(n);
+        };
+        let mut made = Ok(());
+        for chunk in chunks {
+            made = stop::check().and_then(|()| {
+                let requests = requests.recv().unwrap_or_else(|_| requests_of(survey, all, chunk))?;
+                let started = Instant::now();
+                let images = generator.generate(&requests)?;
+                let seconds = format!("{:.4}", started.elapsed().as_secs_f64() / images.len().max(1) as f64);
+                let blank = chunk.iter().map(|&i| session.blank(&all[i].inputs).note("seconds", &seconds)).collect();
+                Ok(Batch { blank, images })
             })
-            .collect::<Result<Vec<_>>>()?;
-        session.store.commit(&records)?;
-        session.ledger.made(Step::Candidates, records.len());
-        task.advance(records.len());
-    }
+            // Where nobody takes it, keeping failed: that is said below.
+            .map(|batch| drop(done.send(batch)));
+            counts.try_iter().for_each(|n| advance(session, n));
+            if made.is_err() || keeper.is_finished() {
+                break;
+            }
+        }
+        drop((done, requests));
+        let all_kept = keeper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        counts.try_iter().for_each(|n| advance(session, n));
+        all_kept.and(made)
+    })?;
     task.finish();
     Ok(())
+}
+
+/// What the generator is asked for by these candidates, their photos opened.
+fn requests_of(survey: &Survey, all: &[Wanted], chunk: &[usize]) -> Result<Vec<Request>> {
+    let open = |&i: &usize| {
+        let source = all[i].source.map(|digest| survey.photo_by_digest(&digest)).transpose()?;
+        Ok(Request { class: all[i].species, noise: all[i].inputs.key().0, source })
+    };
+    chunk.par_iter().map(open).collect()
+}
+
+/// Encodes, hashes and keeps a batch; how many there were.
+fn keep(store: &Store, batch: Batch) -> Result<usize> {
+    let records = batch
+        .blank
+        .into_par_iter()
+        .zip(&batch.images)
+        .map(|(record, image)| {
+            Ok(match image {
+                Some(image) => record.output("image", store.put(&png(image)?)?),
+                // No image, and no second try: the same key would come to the same end.
+                None => record.note(FLAW, "not finite"),
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    store.commit(&records)?;
+    Ok(records.len())
 }
 
 /// An image of the cache turned out damaged after it was found whole.

@@ -95,7 +95,7 @@ impl Model {
 }
 
 fn open_base(session: &Session<'_>, model: &recipe::StableDiffusion) -> Result<Base> {
-    Base::open(session.store, &model.model, session.options.rehash, session.may_fetch())
+    Base::of_recipe(session.store, model, session.options.rehash, session.may_fetch())
 }
 
 /// The recipe's generator, fitted on exactly the arm's train photos; `None` if planning and it is not there.
@@ -143,7 +143,7 @@ pub fn refuse_unusable(session: &Session<'_>) -> Result<()> {
     if session.may_fetch().is_none() && base::waits_for_fetch(session.store, &model.model)? {
         return Ok(());
     }
-    let base = Base::open(session.store, &model.model, session.options.rehash, session.may_fetch())?;
+    let base = open_base(session, model)?;
     base.refuse_unusable(&session.recipe.generator)
 }
 

@@ -211,8 +211,16 @@ SAMPLERS = {
     "ddpm": (DDPMScheduler, {}),
     "lcm": (LCMScheduler, {}),
 }
-# mode, steps, guidance, guidance rescale, strength
-WALKS = [("t2i", 5, 7.5, 0.0, 1.0), ("t2i", 2, 1.0, 0.0, 1.0), ("i2i", 5, 1.0, 0.0, 0.6), ("i2i", 4, 3.0, 0.0, 0.8)]
+# mode, steps, guidance, guidance rescale, strength; a mode and its steps name a walk
+WALKS = [
+    ("t2i", 5, 7.5, 0.0, 1.0),
+    ("t2i", 2, 1.0, 0.0, 1.0),
+    ("t2i", 6, 5.0, 0.7, 1.0),
+    ("t2i", 20, 4.0, 0.0, 1.0),
+    ("i2i", 5, 1.0, 0.0, 0.6),
+    ("i2i", 4, 3.0, 0.0, 0.8),
+    ("i2i", 6, 2.0, 0.0, 1.0),
+]
 
 
 def walks(name: str, parts: dict, embeddings: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -229,7 +237,7 @@ def walks(name: str, parts: dict, embeddings: torch.Tensor) -> dict[str, torch.T
     photo = ((uniform("photo", 3 * height * width) + 0.5) * 256).astype(np.uint8).reshape(height, width, 3)
     out = {}
     for sampler, (scheduler_class, more) in SAMPLERS.items():
-        for number, (mode, steps, guidance, rescale, strength) in enumerate(WALKS):
+        for (mode, steps, guidance, rescale, strength) in WALKS:
             if sampler == "pndm" and (name == "four" or name == "two" and steps < 4):
                 continue  # Runge-Kutta steps want 4 steps at least, and no "trailing" spacing: diffusers stops with an error.
             pipeline_class = StableDiffusionPipeline if mode == "t2i" else StableDiffusionImg2ImgPipeline
@@ -277,8 +285,7 @@ def walks(name: str, parts: dict, embeddings: torch.Tensor) -> dict[str, torch.T
             image = pipe(**arguments).images[0]
             key = f"{sampler} {mode} {steps}"
             out[f"{key} latents"] = torch.cat(latents)
-            if number == 0:
-                out[f"{key} image"] = torch.from_numpy((image * 255).round().astype(np.uint8)).contiguous()
+            out[f"{key} image"] = torch.from_numpy((image * 255).round().astype(np.uint8)).contiguous()
     return out
 
 

@@ -78,19 +78,20 @@ impl TextEncoder {
         TextEncoder::build(config, Loader::new(tensors, kind, device, inference).patched(patches), what)
     }
 
-    /// With adapters that are asked for gradients; the weights themselves never are.
+    /// With adapters that are asked for gradients; the weights themselves, with what `patches` add to them, never are.
     ///
     /// # Errors
     /// [`Error::Input`](crate::error::Error::Input) where the tensors are not the config's.
     pub fn adapted(
         config: &TextEncoderConfig,
         tensors: &Tensors,
+        patches: &Patches,
         adapters: &Adapters,
         kind: Kind,
         device: Device,
         what: &str,
     ) -> Result<TextEncoder> {
-        TextEncoder::build(config, Loader::new(tensors, kind, device, false).adapted(adapters), what)
+        TextEncoder::build(config, Loader::new(tensors, kind, device, false).patched(patches).adapted(adapters), what)
     }
 
     fn build(config: &TextEncoderConfig, all: Loader<'_>, what: &str) -> Result<TextEncoder> {

@@ -63,8 +63,8 @@ pub struct Photos<'p> {
     pub open: &'p mut dyn FnMut(usize) -> Result<RgbImage>,
 }
 
-/// Fits adapters; returns the bytes of a LoRA's file as diffusers reads it. `parts` names the checkpoint (what LoRAs add to it
-/// is left out), `schedule` and `prediction` are those that it was trained with.
+/// Fits adapters; returns the bytes of a LoRA's file as diffusers reads it. `parts` names the checkpoint with what other
+/// LoRAs add to it, `schedule` and `prediction` are those that it was trained with.
 ///
 /// # Errors
 /// [`Error::Usage`] for values that no fit can have; [`Error::Input`] where the checkpoint's parts do not fit each other, the
@@ -96,6 +96,7 @@ pub fn fit(
     let unet = Unet::adapted(
         parts.unet_config,
         &parts.unet,
+        &parts.unet_patches,
         &state.adapters.unet,
         kind(options.precision),
         options.device,
@@ -173,7 +174,15 @@ impl Texts {
     ) -> Result<Texts> {
         let (kind, device) = (kind(options.precision), options.device);
         let what = format!("`{}/text_encoder`", parts.name);
-        let encoder = TextEncoder::adapted(parts.text_config, &parts.text, &adapters.text, kind, device, &what)?;
+        let encoder = TextEncoder::adapted(
+            parts.text_config,
+            &parts.text,
+            &parts.text_patches,
+            &adapters.text,
+            kind,
+            device,
+            &what,
+        )?;
         let ids = |prompt: &usize| {
             let ids = Tensor::from_slice(&prompts[*prompt]).view([1, -1]).f_to_device(device);
             ids.map(|ids| (*prompt, ids)).doing("move prompts to the device")

@@ -52,8 +52,8 @@ fn a_training_steps_loss_and_gradients_are_those_of_torch_and_peft() {
         let mut trained = Trained::new(&unet, text_too.then_some(&text), rank, 0, CPU).unwrap();
         let numbers = formula(&trained);
         trained.fill(&numbers).unwrap();
-        let encoder = TextEncoder::adapted(&text_config, &text, &trained.text, Kind::Float, CPU, model).unwrap();
-        let unet = Unet::adapted(&unet_config, &unet, &trained.unet, Kind::Float, CPU, model).unwrap();
+        let encoder = TextEncoder::adapted(&text_config, &text, &Patches::new(), &trained.text, Kind::Float, CPU, model).unwrap();
+        let unet = Unet::adapted(&unet_config, &unet, &Patches::new(), &trained.unet, Kind::Float, CPU, model).unwrap();
         let side = unet.config().sample_size as i64;
         let (clean, noise) = (wave("fit latents", &[2, 4, side, side]), wave("fit noise", &[2, 4, side, side]));
         let Prescribed { schedule, settings, .. } = prescribed(model);

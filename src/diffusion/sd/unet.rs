@@ -79,19 +79,20 @@ impl Unet {
         Unet::build(config, Loader::new(tensors, kind, device, inference).patched(patches), kind, what)
     }
 
-    /// With adapters that are asked for gradients; the weights themselves never are.
+    /// With adapters that are asked for gradients; the weights themselves, with what `patches` add to them, never are.
     ///
     /// # Errors
     /// [`Error::Input`](crate::error::Error::Input) where the tensors are not the config's.
     pub fn adapted(
         config: &UnetConfig,
         tensors: &Tensors,
+        patches: &Patches,
         adapters: &Adapters,
         kind: Kind,
         device: Device,
         what: &str,
     ) -> Result<Unet> {
-        Unet::build(config, Loader::new(tensors, kind, device, false).adapted(adapters), kind, what)
+        Unet::build(config, Loader::new(tensors, kind, device, false).patched(patches).adapted(adapters), kind, what)
     }
 
     fn build(config: &UnetConfig, all: Loader<'_>, kind: Kind, what: &str) -> Result<Unet> {

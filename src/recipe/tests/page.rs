@@ -21,7 +21,7 @@ fn names(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect()
 }
 
-const LORA: Lora = Lora { rank: 8, steps: 2000, learning_rate: 1e-4, batch: 1, accumulate: 1, text_encoder: false };
+const LORA: Lora = Lora { rank: 8, steps: 2000, learning_rate: 1e-4, batch: 1, accumulate: 1, text_encoder: false, recompute: false };
 
 #[test]
 fn the_documented_recipe_says_what_its_page_says() {
@@ -39,6 +39,8 @@ fn the_documented_recipe_says_what_its_page_says() {
                 prompt: "a photo of a {species}, a bird".into(),
                 negative_prompt: String::new(),
                 names: names(&[("MANDRIN DUCK", "mandarin duck")]),
+                guidance_rescale: 0.0,
+                loras: BTreeMap::new(),
                 lora: Some(LORA),
             }),
             mode: Mode::Img2Img,
@@ -164,6 +166,14 @@ fn stable_diffusion_has_defaults_of_its_own() {
     let lora = good(&(SHORT.replace("ddpm", "stable-diffusion") + "[generator.lora]\n"));
     let GeneratorKind::StableDiffusion(model) = lora.generator.kind else { panic!("the other kind") };
     assert_eq!(model.lora, Some(LORA));
+    let more = "guidance_rescale = 0.7\n[generator.loras]\n\"loras/style\" = 0.8\nplain = -1\n[generator.lora]\nrecompute = true\n";
+    let GeneratorKind::StableDiffusion(model) = good(&(SHORT.replace("ddpm", "stable-diffusion") + more)).generator.kind
+    else {
+        panic!("the other kind")
+    };
+    assert_eq!(model.guidance_rescale, 0.7);
+    assert_eq!(model.loras, BTreeMap::from([("loras/style".to_string(), 0.8), ("plain".to_string(), -1.0)]));
+    assert_eq!(model.lora, Some(Lora { recompute: true, ..LORA }));
 }
 
 #[test]

@@ -230,7 +230,7 @@ pub(super) fn weights(session: &Session<'_>) -> Result<BTreeMap<String, Digest>>
         .collect::<Result<_>>()?;
     if let GeneratorKind::StableDiffusion(model) = &recipe.generator.kind {
         weights
-            .insert(model.model.clone(), Base::open(session.store, &model.model, false, session.may_fetch())?.digest);
+            .insert(model.model.clone(), Base::of_recipe(session.store, model, false, session.may_fetch())?.digest);
     }
     Ok(weights)
 }
