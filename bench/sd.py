@@ -2,7 +2,10 @@
 """Stable Diffusion beside diffusers: the same weights, the same sizes, interleaved in one run, as ratios.
 
     PYTHON bench/sd.py WORK [--precision bf16] [--rounds 5]
-    PYTHON bench/sd.py WORK --parity [--model sd15] [--model sd21] [--model DIR]
+    PYTHON bench/sd.py WORK --parity [--model sd15] [--model sd21] [--model DIR] [--lora DIR]
+    PYTHON bench/sd.py WORK --forwards [--model sd15] [--model sd21]
+    PYTHON bench/sd.py WORK --memory
+    PYTHON bench/sd.py WORK --gpu
 
 PYTHON is one that has torch, diffusers and transformers; WORK a folder with 8 GB to spare. The first run makes checkpoints
 of the published configurations with random weights there. CLIP's vocabulary comes from the package open_clip_torch, if it is
@@ -113,8 +116,8 @@ def make(folder: pathlib.Path, name: str) -> None:
     (folder / "model_index.json").write_text(json.dumps(index, indent=2))
 
 
-def birdaug(options: argparse.Namespace, work: pathlib.Path, *more: str) -> tuple[float, float, float]:
-    """Images by `birdaug generate`: seconds of a step, seconds of a decoding, peak MiB of the process."""
+def birdaug(options: argparse.Namespace, work: pathlib.Path, *more: str) -> tuple[float, float, float, float]:
+    """Images by `birdaug generate`: seconds of a step, of a decoding and of a batch, peak MiB of the process."""
     command = [str(options.birdaug), "-v", "generate", *more, "--out", str(work / "out"), "--cache", str(work / "cache")]
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
     said = work / "said.txt"
@@ -128,15 +131,15 @@ def birdaug(options: argparse.Namespace, work: pathlib.Path, *more: str) -> tupl
     said = said.read_text()
     if run.returncode != 0:
         raise SystemExit(f"{' '.join(command)}: status {run.returncode}\n{said}")
-    found = re.search(r"step: ([0-9.]+) s, decode: ([0-9.]+) s", said)
-    return float(found[1]), float(found[2]), peak / 1024
+    found = re.search(r"step: ([0-9.]+) s, decode: ([0-9.]+) s an image, batch: ([0-9.]+) s", said)
+    return float(found[1]), float(found[2]), float(found[3]), peak / 1024
 
 
 def pipeline(folder: pathlib.Path, precision: str, channels_last: bool):
     import torch
     from diffusers import StableDiffusionPipeline
 
-    kind = dict(fp32=torch.float32, bf16=torch.bfloat16)[precision]
+    kind = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)[precision]
     pipe = StableDiffusionPipeline.from_pretrained(
         folder, torch_dtype=kind, safety_checker=None, requires_safety_checker=False, low_cpu_mem_usage=True
     )
@@ -161,7 +164,7 @@ def speed(options: argparse.Namespace) -> None:
         times: dict[str, list[float]] = {}
         pipes = {"channels last": pipeline(folder, precision, True), "as it is": pipeline(folder, precision, False)}
         for round_ in range(options.rounds + 1):
-            step, decode, peak = birdaug(
+            step, decode, _, peak = birdaug(
                 options, options.work, str(folder), "--prompt", "a bird", "--size", "256", "--steps", "4", "--count", "3",
                 "--precision", precision
             )
@@ -203,6 +206,10 @@ def parity(options: argparse.Namespace) -> None:
     for model in options.model or ["sd15"]:
         folder = work / model if (work / model).exists() else pathlib.Path(model)
         pipe = pipeline(folder, "fp32", False)
+        loras = []
+        for i, lora in enumerate(options.lora):
+            pipe.load_lora_weights(lora, adapter_name=f"lora{i}")
+            loras += ["--lora", str(lora.resolve())]
         noise = torch.randn(1, pipe.unet.config.in_channels, 32, 32, generator=torch.Generator().manual_seed(1))
         save_file({"latents": noise}, work / "noise.safetensors")
         prompt = "a photo of an indigo bunting, a bird"
@@ -220,7 +227,7 @@ def parity(options: argparse.Namespace) -> None:
         ).images[0]
         del pipe
         birdaug(
-            options, work, str(folder), "--prompt", prompt, "--negative", "blurry", "--size", "256", "--steps", "2",
+            options, work, str(folder), *loras, "--device", options.device, "--prompt", prompt, "--negative", "blurry", "--size", "256", "--steps", "2",
             "--guidance", "4", "--precision", "fp32", "--noise", str(work / "noise.safetensors"),
             "--latents", str(work / "latents.safetensors"),
         )
@@ -231,11 +238,98 @@ def parity(options: argparse.Namespace) -> None:
         print(f"{model}: latents {distance:.1e} apart (relative L2), {100 * (apart <= 1).mean():.3f} % of the values within 1/255")
 
 
+def forwards(options: argparse.Namespace) -> None:
+    """One pass of each network in fp32: what diffusers gives, for birdaug's own test to compare (a prompt's embeddings, a
+    prediction, latents of an image and an image of latents)."""
+    import torch
+    from safetensors.torch import save_file
+
+    torch.set_grad_enabled(False)
+    folders = []
+    for model in options.model or ["sd15"]:
+        folder = options.work / model if (options.work / model).exists() else pathlib.Path(model)
+        pipe = pipeline(folder, "fp32", False)
+        generator = torch.Generator().manual_seed(3)
+        random = lambda *shape: torch.randn(*shape, generator=generator)
+        vocabulary = pipe.text_encoder.config.vocab_size
+        ids = torch.randint(0, vocabulary, (2, 77), generator=generator)
+        found = dict(ids=ids, latents=random(2, pipe.unet.config.in_channels, 32, 32), images=random(1, 3, 256, 256).clamp(-1, 1))
+        found["embeddings"] = pipe.text_encoder(ids)[0]
+        found["times"] = torch.tensor([981.0, 17.0])
+        found["predicted"] = pipe.unet(found["latents"], found["times"], found["embeddings"]).sample
+        scale = pipe.vae.config.scaling_factor
+        found["encoded"] = pipe.vae.encode(found["images"]).latent_dist.mean * scale
+        found["decoded"] = pipe.vae.decode(found["latents"][:1] / scale).sample
+        save_file({name: tensor.contiguous() for name, tensor in found.items()}, folder / "forwards.safetensors")
+        folders.append(str(folder.resolve()))
+        del pipe
+    command = ["cargo", "test", "--release", "--lib", "full_size_networks", "--", "--ignored", "--nocapture"]
+    subprocess.run(command, cwd=HERE.parent, env={**os.environ, "BIRDAUG_FORWARDS": ":".join(folders)}, check=True)
+
+
+def memory(options: argparse.Namespace) -> None:
+    """Peak memory of loading (one step of one image of 64x64) over the size of the weights in the precision that is asked for."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    bf16, fp32 = options.work / "sd15", options.work / "sd15-fp32"
+    if not (fp32 / "model_index.json").exists():
+        import shutil
+
+        shutil.copytree(bf16, fp32)
+        for path in fp32.rglob("*.safetensors"):
+            if path.name != "forwards.safetensors":
+                save_file({name: tensor.float() for name, tensor in load_file(path).items()}, path)
+    values = sum(
+        tensor.numel() for path in bf16.rglob("*.safetensors") if path.name != "forwards.safetensors" for tensor in load_file(path).values()
+    )
+    for folder, stored in ((fp32, "fp32"), (bf16, "bf16")):
+        for precision, width in (("bf16", 2), ("fp32", 4)):
+            arguments = ("--prompt", "a bird", "--size", "64", "--steps", "1", "--guidance", "1", "--precision", precision)
+            *_, peak = birdaug(options, options.work, str(folder), *arguments)
+            weights = values * width / 2**20
+            print(f"{stored} file to {precision}: peak {peak:.0f} MiB, {peak / weights:.2f} times the weights' {weights:.0f} MiB")
+
+
+def gpu(options: argparse.Namespace) -> None:
+    """Images a second at 512x512, 25 guided steps, fp16, beside diffusers with channels last; batches of 1 and 4, interleaved."""
+    import torch
+
+    if not torch.cuda.is_available():
+        print("skipped: no CUDA device")
+        return
+    torch.set_grad_enabled(False)
+    torch.backends.cudnn.benchmark = True
+    folder = options.work / "sd15"
+    pipe = pipeline(folder, "fp16", True).to("cuda")
+    for batch in (1, 4):
+        ours, theirs = [], []
+        for _ in range(options.rounds + 1):
+            torch.cuda.synchronize()
+            started = time.perf_counter()
+            pipe("a bird", num_images_per_prompt=batch, height=512, width=512, num_inference_steps=25, guidance_scale=7.5, output_type="pil")
+            torch.cuda.synchronize()
+            theirs.append(time.perf_counter() - started)
+            torch.cuda.empty_cache()
+            *_, seconds, _ = birdaug(
+                options, options.work, str(folder), "--device", "cuda", "--prompt", "a bird", "--size", "512", "--steps", "25",
+                "--count", str(3 * batch), "--batch", str(batch), "--precision", "fp16",
+            )
+            ours.append(seconds)
+        a, b = batch / statistics.median(ours[1:]), batch / statistics.median(theirs[1:])
+        print(f"{torch.cuda.get_device_name()}, batch {batch}: birdaug {a:.2f} images/s, diffusers {b:.2f}: {a / b:.2f} times as fast")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=pathlib.Path)
     parser.add_argument("--make-only", action="store_true")
     parser.add_argument("--parity", action="store_true", help="compare pictures instead of times")
+    parser.add_argument("--device", default="cpu", help="birdaug's, for --parity")
+    parser.add_argument("--forwards", action="store_true", help="compare one pass of each full-size network")
+    parser.add_argument("--memory", action="store_true", help="peak memory of loading")
+    parser.add_argument("--gpu", action="store_true", help="images a second on a GPU")
+    parser.add_argument("--lora", action="append", type=pathlib.Path, default=[], help="for --parity: a LoRA's folder")
     parser.add_argument("--model", action="append", help="for --parity: sd15, sd21, or a checkpoint's folder")
     parser.add_argument("--precision", action="append", choices=["bf16", "fp32"])
     parser.add_argument("--rounds", type=int, default=5)
@@ -250,7 +344,10 @@ def main() -> None:
             make(options.work / name, name)
     if options.make_only:
         return
-    parity(options) if options.parity else speed(options)
+    for asked, run in (("parity", parity), ("forwards", forwards), ("memory", memory), ("gpu", gpu)):
+        if getattr(options, asked):
+            return run(options)
+    speed(options)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,9 @@ pub fn run(options: &Generate, global: &Global) -> Result<()> {
         }
     }
     if global.verbose > 0 {
-        let (steps, decodes) = (text::median(&generated.steps), text::median(&generated.decodes));
-        progress.say(&format!("step: {steps:.4} s, decode: {decodes:.4} s an image (medians)"));
+        let [steps, decodes, batches] =
+            [&generated.steps, &generated.decodes, &generated.batches].map(|times| text::median(times));
+        progress.say(&format!("step: {steps:.4} s, decode: {decodes:.4} s an image, batch: {batches:.4} s (medians)"));
     }
     match generated.dropped {
         0 => Ok(()),

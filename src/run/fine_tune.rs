@@ -108,6 +108,7 @@ pub fn fit(
         accumulate: lora.accumulate,
         learning_rate: lora.learning_rate,
         text_encoder: lora.text_encoder,
+        recompute: lora.recompute,
         size: generator.size,
         seed: generator.seed,
         precision: precision(generator.precision),

@@ -66,14 +66,17 @@ pub struct Asked {
 }
 
 /// What was made.
+#[derive(Default)]
 pub struct Generated {
     pub files: Vec<PathBuf>,
     /// Images that came out as no numbers, which are not written.
     pub dropped: usize,
     pub sheet: Option<PathBuf>,
-    /// Seconds of each step of each batch, and of an image's decoding, a batch each.
+    /// Seconds of each step of each batch, of an image's decoding, a batch each, and of whole batches. A GPU is handed its steps
+    /// before it has done them: there only the last is its own time.
     pub steps: Vec<f64>,
     pub decodes: Vec<f64>,
+    pub batches: Vec<f64>,
 }
 
 /// Makes the images and writes them.
@@ -86,17 +89,18 @@ pub fn generate(asked: &Asked, store: &Store, progress: &Progress) -> Result<Gen
     let mut pipeline = open(asked, &base)?;
     let requests = requests(asked, &base, &pipeline, progress)?;
     fs::create_dir_all(&asked.out).doing("make the folder", &asked.out)?;
-    let mut generated =
-        Generated { files: Vec::new(), dropped: 0, sheet: None, steps: Vec::new(), decodes: Vec::new() };
+    let mut generated = Generated::default();
     let (mut images, mut latents) = (Vec::new(), Vec::new());
     let mut task = progress.task("generate", requests.len(), "image");
     for (first, chunk) in requests.chunks(asked.batch).enumerate() {
-        let mut last = Instant::now();
+        let started = Instant::now();
+        let mut last = started;
         let made = pipeline.generate(chunk, &mut |_, _| {
             generated.steps.push(std::mem::replace(&mut last, Instant::now()).elapsed().as_secs_f64());
             stop::check()
         })?;
         generated.decodes.push(last.elapsed().as_secs_f64() / chunk.len() as f64);
+        generated.batches.push(started.elapsed().as_secs_f64());
         for (i, made) in made.into_iter().enumerate() {
             let number = first * asked.batch + i;
             latents.push(made.latents);

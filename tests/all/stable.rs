@@ -286,8 +286,18 @@ fn what_cannot_be_run_is_refused_before_any_work_in_plain_words() {
         with(&["--size", "100"]),
         "error: `--size 100` is no size; give WIDTHxHEIGHT, each a multiple of 8 from 8 to 4096\n"
     );
-    assert!(with(&["--steps", "0"]).starts_with("error: a sampler takes 1 to 1000 steps, not 0\n"));
-    assert!(with(&["--sampler", "heun"]).starts_with("error: there is no sampler `heun`; allowed: `ddim`, `dpm++2m`"));
+    assert_eq!(
+        with(&["--steps", "0"]),
+        "error: a sampler takes 1 to 1000 steps, not 0\n"
+    );
+    assert_eq!(
+        with(&["--sampler", "heun"]),
+        "error: there is no sampler `heun`; allowed: `ddim`, `dpm++2m`, `dpm++2m-karras`, `euler`, `euler-a`, `unipc`, `pndm`, \
+         `ddpm`, `lcm`\n"
+    );
+    assert_eq!(with(&["--strength", "2", "--image", "x.jpg"]), 
+        "error: `--strength` is above 0 (the photo as it is) and at most 1 (nothing left of it), not 2\n"
+    );
     assert_eq!(
         with(&["--lora", "nothing"]),
         "error: could not read `nothing`: No such file or directory (os error 2)\n"

@@ -10,6 +10,8 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::adapters::Trained;
 use super::clip::TextEncoder;
 use super::layers::Out;
+use super::memory;
+use super::pieces::Tape;
 use super::pipeline::{Parts, Tokens};
 use super::unet::Unet;
 use super::vae::Vae;
@@ -44,6 +46,9 @@ pub struct Options {
     pub learning_rate: f64,
     /// Fits adapters of the text encoder too.
     pub text_encoder: bool,
+    /// Computes what happens inside the U-Net's blocks again on the way back; done unasked where memory runs out. The bits are
+    /// the same.
+    pub recompute: bool,
     /// Side of the photos in pixels.
     pub size: usize,
     pub seed: u64,
@@ -102,25 +107,43 @@ pub fn fit(
         options.device,
         &what,
     )?;
+    let mut recompute = options.recompute;
     for (step, draw) in (state.done()..).zip(&drawn) {
         let noise = latents.noise(&draws, step, draw).doing("draw a training batch")?;
-        let mut loss = 0.0;
-        for first in (0..draw.images.len()).step_by(options.batch) {
-            let batch = latents
-                .batch(draw, first..first + options.batch, &noise, schedule, prediction, options.device)
-                .doing("make a training batch (a smaller `batch` takes less memory)")?;
-            let prompts: Vec<usize> = batch.photos.iter().map(|&photo| of[photo]).collect();
-            loss += texts
-                .of(&prompts)
-                .and_then(|text| batch.descend(&unet, &text, draw.images.len()))
-                .doing("fit the LoRA (a smaller `batch`, with `accumulate`, takes less memory)")?;
-            if !loss.is_finite() {
-                return Err(Error::input_help(
-                    format!("the LoRA's loss became {loss} at step {}", step + 1),
-                    "a lower `learning_rate`, or fp32 in place of bf16, keeps it finite",
-                ));
+        let pass = |recompute: bool| -> Result<f64> {
+            let mut loss = 0.0;
+            for first in (0..draw.images.len()).step_by(options.batch) {
+                let batch = latents
+                    .batch(draw, first..first + options.batch, &noise, schedule, prediction, options.device)
+                    .doing("make a training batch")?;
+                let prompts: Vec<usize> = batch.photos.iter().map(|&photo| of[photo]).collect();
+                loss += texts
+                    .of(&prompts)
+                    .and_then(|text| batch.descend(&unet, &text, draw.images.len(), recompute))
+                    .doing("fit the LoRA")?;
+                if !loss.is_finite() {
+                    return Err(Error::input_help(
+                        format!("the LoRA's loss became {loss} at step {}", step + 1),
+                        "a lower `learning_rate`, or fp32 in place of bf16, keeps it finite",
+                    ));
+                }
             }
+            Ok(loss)
+        };
+        let mut passed = pass(recompute);
+        if passed.as_ref().is_err_and(memory::is_want) && !recompute {
+            recompute = true;
+            // What the pass that failed has left of gradients is not this step's.
+            let _ = state.adapters.gradient().doing("fit the LoRA")?;
+            passed = pass(recompute);
         }
+        let loss = passed.map_err(|error| {
+            let size = (options.size, options.size);
+            let aside = "with as much more `accumulate` a step is over as many photos";
+            memory::explain(error, options.batch, size, aside, |batch, (side, _)| {
+                fits(&unet, options.device, parts, batch, side)
+            })
+        })?;
         state.step(rate(options.learning_rate, options.steps, step)).doing("fit the LoRA")?;
         supervisor.step(state.done(), options.steps, loss);
         let stopping = supervisor.stopping() && state.done() < options.steps;
@@ -132,6 +155,22 @@ pub fn fit(
         }
     }
     state.adapters.to_bytes()
+}
+
+/// Whether a pass of so many photos of this side goes through, in as little memory as can be.
+fn fits(unet: &Unet, device: Device, parts: &Parts<'_>, batch: usize, side: usize) -> bool {
+    let tried = || -> std::result::Result<(), TchError> {
+        let (kind, side) = ((Kind::Float, device), (side >> (parts.vae_config.channels.len() - 1)) as i64);
+        let batch = batch as i64;
+        let x = Tensor::f_zeros([batch, parts.vae_config.latent_channels as i64, side, side], kind)?;
+        let positions = parts.text_config.positions as i64;
+        let text = Tensor::f_zeros([batch, positions, parts.text_config.width as i64], kind)?;
+        let leaves = unet.listen(&text)?.leaves()?;
+        let mut tape = Tape::default();
+        unet.forward_in(&x, &Tensor::f_zeros([batch], kind)?, &leaves, &mut tape)?.f_sum(Kind::Float)?.f_backward()?;
+        tape.backward()
+    };
+    tried().is_ok()
 }
 
 fn check(parts: &Parts<'_>, options: &Options, photos: &Photos<'_>) -> Result<()> {
@@ -320,10 +359,33 @@ impl Batch {
         })
     }
 
-    /// One pass there and back; adds this batch's part of the gradient of a step of so many photos, and returns its part of
+    /// One pass there and back, keeping or computing again what happens inside the U-Net's blocks; adds this batch's part of the gradient of a step of so many photos, and returns its part of
     /// the loss.
-    pub(super) fn descend(&self, unet: &Unet, text: &Tensor, photos: usize) -> std::result::Result<f64, TchError> {
-        let found = unet.forward(&self.noisy, &self.times, &unet.listen(text)?)?;
+    pub(super) fn descend(
+        &self,
+        unet: &Unet,
+        text: &Tensor,
+        photos: usize,
+        recompute: bool,
+    ) -> std::result::Result<f64, TchError> {
+        let text = unet.listen(text)?;
+        if !recompute {
+            let found = unet.forward(&self.noisy, &self.times, &text)?;
+            return self.back(&found, photos);
+        }
+        let (leaves, mut tape) = (text.leaves()?, Tape::default());
+        let found = unet.forward_in(&self.noisy, &self.times, &leaves, &mut tape)?;
+        let value = self.back(&found, photos)?;
+        drop(found);
+        if value.is_finite() {
+            tape.backward()?;
+            text.backward(&leaves)?;
+        }
+        Ok(value)
+    }
+
+    /// The loss of a prediction, and backward from it.
+    fn back(&self, found: &Tensor, photos: usize) -> std::result::Result<f64, TchError> {
         let errors = found.f_sub(&self.target)?.f_square()?.f_mean_dim([1i64, 2, 3].as_slice(), false, Kind::Float)?;
         let loss = errors.f_mul(&self.weights)?.f_sum(Kind::Float)?.f_div_scalar(photos as f64)?;
         let value = loss.f_double_value(&[])?;

@@ -2,19 +2,43 @@
 
 use crate::error::Error;
 
-/// An error for want of memory as one that names the largest batch that fits, found by trying: `fits` takes a batch. Any
-/// other error stays as it is.
-pub fn explain(error: Error, batch: usize, (width, height): (usize, usize), fits: impl Fn(usize) -> bool) -> Error {
-    let Error::Tensor { doing, message } = &error else { return error };
+/// Whether libtorch wanted more memory than there was.
+pub fn is_want(error: &Error) -> bool {
+    let Error::Tensor { message, .. } = error else { return false };
     let lower = message.to_lowercase();
-    if !(lower.contains("out of memory") || lower.contains("not enough memory") || lower.contains("can't allocate")) {
+    ["out of memory", "not enough memory", "can't allocate"].iter().any(|words| lower.contains(words))
+}
+
+/// Sides that are tried where not even one image fits: shares of the side that was asked for, in eighths.
+const SMALLER: [usize; 4] = [6, 4, 3, 2];
+
+/// An error for want of memory as one that names the largest batch that fits at this size, or else the largest size at
+/// which one image does, found by trying: `fits` takes a batch, a width and a height. `aside`: what to know of another
+/// batch. Any other error stays as it is.
+pub fn explain(
+    error: Error,
+    batch: usize,
+    (width, height): (usize, usize),
+    aside: &str,
+    fits: impl Fn(usize, (usize, usize)) -> bool,
+) -> Error {
+    if !is_want(&error) {
         return error;
     }
+    let Error::Tensor { doing, message } = &error else { return error };
     let smaller = std::iter::successors(Some(batch / 2), |&batch| Some(batch / 2)).take_while(|&batch| batch > 0);
-    let help = match smaller.into_iter().find(|&batch| fits(batch)) {
-        Some(found) => format!("`batch = {found}` fits at this size (the batch is part of an image's key)"),
-        None => "not even one image fits at this size: take a smaller `size`, or fewer bytes by `precision = \"bf16\"`"
-            .to_string(),
+    let help = match smaller.into_iter().find(|&batch| fits(batch, (width, height))) {
+        Some(found) => format!("`batch = {found}` fits at this size ({aside})"),
+        None => {
+            let share = |side: usize, eighths: usize| (side * eighths / 512 * 64).max(64);
+            let mut sizes = SMALLER.iter().map(|&eighths| (share(width, eighths), share(height, eighths)));
+            match sizes.find(|&size| fits(1, size)) {
+                Some((w, h)) => format!("`batch = 1` at {w}x{h} fits; `precision = \"bf16\"` takes half of fp32's memory"),
+                None => "not even one small image fits: `precision = \"bf16\"` takes half of fp32's memory, \
+                         `--device cpu` the machine's own"
+                    .to_string(),
+            }
+        }
     };
     Error::input_help(
         format!("out of memory with a batch of {batch} at {width}x{height} (could not {doing}: {message})"),
@@ -28,17 +52,28 @@ mod tests {
 
     fn said(message: &str, most: usize) -> String {
         let error = Error::Tensor { doing: "take a step of the walk".to_string(), message: message.to_string() };
-        explain(error, 8, (512, 512), |batch| batch <= most).to_string()
+        let fits = |batch: usize, (w, h): (usize, usize)| batch * w * h <= most;
+        explain(error, 8, (768, 512), "the batch is part of an image's key", fits).to_string()
     }
 
     #[test]
-    fn want_of_memory_names_the_batch_that_fits_and_other_errors_stay() {
+    fn want_of_memory_names_the_batch_and_the_size_that_fit_and_other_errors_stay() {
         assert_eq!(
-            said("CUDA out of memory. Tried to allocate 2.00 GiB", 3),
-            "out of memory with a batch of 8 at 512x512 (could not take a step of the walk: CUDA out of memory. Tried to \
+            said("CUDA out of memory. Tried to allocate 2.00 GiB", 3 * 768 * 512),
+            "out of memory with a batch of 8 at 768x512 (could not take a step of the walk: CUDA out of memory. Tried to \
              allocate 2.00 GiB)\n  help: `batch = 2` fits at this size (the batch is part of an image's key)"
         );
-        assert!(said("CUDA out of memory", 0).contains("not even one image fits"));
+        assert_eq!(
+            said("CUDA out of memory", 512 * 300),
+            "out of memory with a batch of 8 at 768x512 (could not take a step of the walk: CUDA out of memory)\n  help: \
+             `batch = 1` at 384x256 fits; `precision = \"bf16\"` takes half of fp32's memory"
+        );
+        assert_eq!(
+            said("DefaultCPUAllocator: can't allocate memory", 0),
+            "out of memory with a batch of 8 at 768x512 (could not take a step of the walk: DefaultCPUAllocator: can't \
+             allocate memory)\n  help: not even one small image fits: `precision = \"bf16\"` takes half of fp32's memory, \
+             `--device cpu` the machine's own"
+        );
         assert_eq!(said("shapes differ", 3), "could not take a step of the walk: shapes differ");
     }
 }

@@ -10,6 +10,7 @@ pub mod load;
 pub mod lora;
 pub mod lora_fit;
 mod memory;
+mod pieces;
 pub mod pipeline;
 mod transformer;
 pub mod unet;

@@ -357,13 +357,15 @@ impl Pipeline {
     /// Names, where memory ran out, the batch that would have fitted.
     fn explain(&self, error: Error) -> Error {
         let Options { batch, width, height, .. } = self.options;
-        memory::explain(error, batch, (width, height), |batch| self.fits(batch))
+        let aside = "the batch is part of an image's key";
+        memory::explain(error, batch, (width, height), aside, |batch, size| self.fits(batch, size))
     }
 
-    /// Whether one step of a smaller batch goes through.
-    fn fits(&self, batch: usize) -> bool {
+    /// Whether one step of a smaller batch, or of smaller images, goes through.
+    fn fits(&self, batch: usize, (width, height): (usize, usize)) -> bool {
         let rows = if self.options.guided() { 2 * batch } else { batch } as i64;
-        let [channels, h, w] = self.latent_size();
+        let (channels, side) = (self.channels, self.vae.side());
+        let (h, w) = (height as i64 / side, width as i64 / side);
         let tried = || -> std::result::Result<(), TchError> {
             let kind = (Kind::Float, self.device);
             let x = Tensor::f_zeros([rows, channels, h, w], kind)?;

@@ -1,4 +1,4 @@
-//! Times of the full-size networks, by hand: `BIRDAUG_SD15=DIR cargo test --release full_size -- --ignored --nocapture`,
+//! Times and numbers of the full-size networks, by hand: `BIRDAUG_SD15=DIR cargo test --release full_size -- --ignored --nocapture`,
 //! DIR as `bench/sd.py` makes it.
 
 use std::sync::Arc;
@@ -7,12 +7,15 @@ use std::time::Instant;
 use safetensors::tensor::{Dtype as Type, SafeTensors};
 use tch::{Device, Kind, Tensor};
 
-use super::fixture::wave;
+use super::clip::TextEncoder;
+use super::fixture::{distance, wave};
 use super::lora::Patches;
 use super::unet::Unet;
 use super::vae::Vae;
 use crate::checkpoint::config::{UnetConfig, UnetLevel, VaeConfig};
 use crate::checkpoint::tensors::{Bytes, Dtype, Stored, Tensors};
+use crate::checkpoint::{Checkpoint, Component};
+use crate::nn::weights;
 
 fn read(path: &std::path::Path) -> Tensors {
     let bytes: Arc<dyn Bytes> = Arc::new(std::fs::read(path).unwrap());
@@ -114,5 +117,35 @@ fn times_at_full_size() {
                 .collect();
             println!("{kind:?}: decode at {} px {took:.3?} s", 8 * side);
         }
+    }
+}
+
+#[test]
+#[ignore = "needs full-size checkpoints and what `bench/sd.py WORK --forwards` writes into them"]
+fn full_size_networks_give_what_diffusers_gives() {
+    let _no_grad = tch::no_grad_guard();
+    for folder in std::env::var("BIRDAUG_FORWARDS").unwrap().split(':').map(std::path::PathBuf::from) {
+        let golden = weights::from_bytes(&std::fs::read(folder.join("forwards.safetensors")).unwrap(), "forwards").unwrap();
+        let checkpoint = Checkpoint::open(&folder).unwrap();
+        let tensors = |component| checkpoint.tensors(component).unwrap();
+        let (kind, cpu, none) = (Kind::Float, Device::Cpu, Patches::new());
+        let near = |what: &str, found: &Tensor, name: &str| {
+            let apart = distance(found, &golden[name]);
+            println!("{}: {what} {apart:.1e} apart", folder.display());
+            assert!(apart < 1e-4, "{what}");
+        };
+        {
+            let tensors = tensors(Component::TextEncoder);
+            let encoder = TextEncoder::load(&checkpoint.text_encoder, &tensors, &none, kind, cpu, true, "text").unwrap();
+            near("text encoder", &encoder.forward(&golden["ids"]).unwrap(), "embeddings");
+        }
+        {
+            let unet = Unet::load(&checkpoint.unet, &tensors(Component::Unet), &none, kind, cpu, true, "unet").unwrap();
+            let text = unet.listen(&golden["embeddings"]).unwrap();
+            near("U-Net", &unet.forward(&golden["latents"], &golden["times"], &text).unwrap(), "predicted");
+        }
+        let vae = Vae::load(&checkpoint.vae, &tensors(Component::Vae), kind, cpu, "vae").unwrap();
+        near("encoder", &vae.encode(&golden["images"]).unwrap(), "encoded");
+        near("decoder", &vae.decode(&golden["latents"].narrow(0, 0, 1)).unwrap(), "decoded");
     }
 }

@@ -137,6 +137,11 @@ impl Transformer {
         }
     }
 
+    /// How many texts [`Transformer::listen`] adds.
+    pub fn hears(&self) -> usize {
+        self.blocks.len() * if self.config.only_cross { 2 } else { 1 }
+    }
+
     /// What the text `[batch, tokens, text]` is to each attention, in the order in which [`Transformer::forward`] takes it.
     pub fn listen(&self, text: &Tensor, heard: &mut Vec<KeysAndValues>) -> Result<(), tch::TchError> {
         for block in &self.blocks {

@@ -8,6 +8,7 @@ use super::blocks::{Downsample, Resnet, ResnetConfig, Upsample};
 use super::layers::{Conv, GroupNorm, Linear, Out};
 use super::load::Loader;
 use super::lora::Patches;
+use super::pieces::{Pieces, Straight};
 use super::transformer::{self, KeysAndValues, Transformer};
 use crate::checkpoint::config::{UnetConfig, UnetLevel};
 use crate::checkpoint::tensors::Tensors;
@@ -21,6 +22,34 @@ struct Layer {
 }
 
 impl Layer {
+    /// How many texts its attentions listen to.
+    fn hears(&self) -> usize {
+        self.attention.as_ref().map_or(0, Transformer::hears)
+    }
+
+    /// As [`Layer::forward`], of maps that are joined first, as a piece of the network.
+    fn piece<'n, 't>(
+        &'n self,
+        maps: Vec<Tensor>,
+        time: &Tensor,
+        text: &mut impl Iterator<Item = &'t KeysAndValues>,
+        pieces: &mut impl Pieces<'n>,
+    ) -> Out {
+        let (joined, mut inputs) = (maps.len(), maps);
+        inputs.push(time.shallow_clone());
+        for (k, v) in text.take(self.hears()) {
+            inputs.extend([k.shallow_clone(), v.shallow_clone()]);
+        }
+        let piece = move |inputs: &[Tensor]| {
+            let (maps, rest) = inputs.split_at(joined);
+            let pairs = rest[1..].chunks_exact(2);
+            let text: Vec<KeysAndValues> = pairs.map(|kv| (kv[0].shallow_clone(), kv[1].shallow_clone())).collect();
+            let x = if joined == 1 { maps[0].shallow_clone() } else { Tensor::f_cat(maps, 1)? };
+            self.forward(&x, &rest[0], &mut text.iter())
+        };
+        pieces.run(inputs, Box::new(piece))
+    }
+
     fn forward<'t>(&self, x: &Tensor, time: &Tensor, text: &mut impl Iterator<Item = &'t KeysAndValues>) -> Out {
         let x = self.resnet.forward(x, Some(time))?;
         match &self.attention {
@@ -61,6 +90,37 @@ pub struct Unet {
 
 /// A text as the network's attentions see it; the same at every step of a walk.
 pub struct Text(Vec<KeysAndValues>);
+
+impl Text {
+    /// The same numbers as leaves that are asked for gradients, for [`Text::backward`].
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn leaves(&self) -> std::result::Result<Text, tch::TchError> {
+        let leaf = |x: &Tensor| -> Out { Ok(x.f_detach()?.set_requires_grad(true)) };
+        self.0.iter().map(|(k, v)| Ok((leaf(k)?, leaf(v)?))).collect::<std::result::Result<_, _>>().map(Text)
+    }
+
+    /// Takes the gradients that gathered in the leaves back to what the text was made from, in one go.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn backward(&self, leaves: &Text) -> std::result::Result<(), tch::TchError> {
+        let pairs = self.0.iter().zip(&leaves.0).flat_map(|(own, leaf)| [(&own.0, &leaf.0), (&own.1, &leaf.1)]);
+        let mut sum: Option<Tensor> = None;
+        for (own, leaf) in pairs {
+            let gradient = leaf.f_grad()?;
+            if own.requires_grad() && gradient.defined() {
+                let one = own.f_mul(&gradient)?.f_sum(Kind::Float)?;
+                sum = Some(match sum {
+                    None => one,
+                    Some(sum) => sum.f_add(&one)?,
+                });
+            }
+        }
+        sum.map_or(Ok(()), |sum| sum.f_backward())
+    }
+}
 
 impl Unet {
     /// `patches`: what LoRAs add; `inference`: no gradients will be asked for; `what` names the file in messages.
@@ -174,6 +234,11 @@ impl Unet {
 
     /// Latents `[batch, channels, h, w]`, fp32, at timesteps `[batch]`, fp32, to the prediction of the same shape, fp32.
     pub fn forward(&self, x: &Tensor, times: &Tensor, text: &Text) -> Out {
+        self.forward_in(x, times, text, &mut Straight)
+    }
+
+    /// As [`Unet::forward`], its blocks as pieces.
+    pub fn forward_in<'n>(&'n self, x: &Tensor, times: &Tensor, text: &Text, pieces: &mut impl Pieces<'n>) -> Out {
         let mut text = text.0.iter();
         let text = &mut text;
         let waves = self.waves(times)?.f_to_kind(self.kind)?;
@@ -183,25 +248,27 @@ impl Unet {
         let mut skips = vec![x.shallow_clone()];
         for down in &self.down {
             for layer in &down.layers {
-                x = layer.forward(&x, &time, text)?;
+                x = layer.piece(vec![x], &time, text, pieces)?;
                 skips.push(x.shallow_clone());
             }
             if let Some(halve) = &down.halve {
-                x = halve.forward(&x)?;
+                x = pieces.run(vec![x], Box::new(|x| halve.forward(&x[0])))?;
                 skips.push(x.shallow_clone());
             }
         }
         if let Some(middle) = &self.middle {
-            x = middle.last.forward(&middle.first.forward(&x, &time, text)?, Some(&time))?;
+            x = middle.first.piece(vec![x], &time, text, pieces)?;
+            x = pieces
+                .run(vec![x, time.shallow_clone()], Box::new(|inputs| middle.last.forward(&inputs[0], Some(&inputs[1]))))?;
         }
         for up in &self.up {
             for layer in &up.layers {
                 let skip = skips.pop().expect("as many maps come up as went down");
-                x = layer.forward(&Tensor::f_cat(&[x, skip], 1)?, &time, text)?;
+                x = layer.piece(vec![x, skip], &time, text, pieces)?;
             }
             if let (Some(double), Some(next)) = (&up.double, skips.last()) {
                 let (_, _, h, w) = next.size4()?;
-                x = double.forward(&x, (h, w))?;
+                x = pieces.run(vec![x], Box::new(move |x| double.forward(&x[0], (h, w))))?;
             }
         }
         self.last.forward(&self.last_norm.forward(&x)?.f_silu()?)?.f_to_kind(Kind::Float)
