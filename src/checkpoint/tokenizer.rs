@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
-use tokenizers::Tokenizer as Encoder;
+use tokenizers::{AddedToken, Tokenizer as Encoder};
 
 use crate::error::{Error, Result};
 
@@ -50,6 +50,10 @@ pub struct Tokenizer {
     end: u32,
     padding: u32,
     length: usize,
+    /// Rows of the text encoder's vocabulary.
+    rows: usize,
+    /// Of learned tokens: the text encoder's row of each id.
+    learned: BTreeMap<u32, u32>,
 }
 
 impl Tokenizer {
@@ -96,7 +100,41 @@ impl Tokenizer {
         let encoder = encoder(vocabulary, merges, &unknown, added)
             .map_err(|error| wrong(&format!("its vocabulary and its merges do not fit: {error}")))?;
         let longest = config.get("model_max_length").and_then(Value::as_u64).map_or(positions, |n| n as usize);
-        Ok(Tokenizer { encoder, begin: begin_id, end: end_id, padding: padding_id, length: longest.min(positions) })
+        Ok(Tokenizer { encoder, begin: begin_id, end: end_id, padding: padding_id, length: longest.min(positions), rows, learned: BTreeMap::new() })
+    }
+
+    /// The same that also knows these words as one token each, with the numbers after the text encoder's own, in order.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a word that the vocabulary has already.
+    pub fn with_learned<'w>(mut self, words: impl Iterator<Item = &'w str>) -> Result<Tokenizer> {
+        for (number, word) in words.enumerate() {
+            if self.encoder.token_to_id(word).is_some() {
+                return Err(Error::input(format!("the learned token `{word}` is one of the checkpoint's vocabulary")));
+            }
+            self.encoder
+                .add_tokens([AddedToken::from(word, false)])
+                .map_err(|error| Error::input(format!("the learned token `{word}` cannot be added: {error}")))?;
+            let id = self.encoder.token_to_id(word);
+            let id = id.ok_or_else(|| Error::input(format!("the learned token `{word}` cannot be added")))?;
+            self.learned.insert(id, (self.rows + number) as u32);
+        }
+        Ok(self)
+    }
+
+    /// The one token that a word is.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where it is none or several.
+    pub fn one(&self, word: &str) -> Result<u32> {
+        let tokens = self.encode(word)?;
+        match (tokens.ids[2] == self.end || tokens.ids[2] == self.padding, tokens.ids[1]) {
+            (true, id) if id != self.end => Ok(id),
+            _ => Err(Error::input_help(
+                format!("`{word}` is not one token of the checkpoint's"),
+                "take a plainer word, such as `bird`",
+            )),
+        }
     }
 
     /// Token ids of a prompt.
@@ -113,7 +151,7 @@ impl Tokenizer {
         let kept = words.len().min(room);
         let mut ids = Vec::with_capacity(self.length);
         ids.push(self.begin);
-        ids.extend(&words[..kept]);
+        ids.extend(words[..kept].iter().map(|id| self.learned.get(id).unwrap_or(id)));
         ids.push(self.end);
         ids.resize(self.length, self.padding);
         Ok(Tokens { ids, cut: words.len() - kept })

@@ -1,7 +1,7 @@
 //! Which candidates stand for a species, in which order. Pure: sources in, identities out.
 
 use super::inputs::Digest;
-use crate::recipe::{Mode, StableDiffusion};
+use crate::recipe::{Mode, StableDiffusion, TOKEN};
 
 /// A candidate before its generator is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,18 @@ pub fn prompt(model: &StableDiffusion, species: &str) -> String {
             .collect::<Vec<_>>()
             .join(" ")
     });
-    model.prompt.replace("{species}", &called)
+    let prompt = model.prompt.replace("{species}", &called);
+    if model.lora.as_ref().is_some_and(|lora| lora.token.is_some()) {
+        return prompt.replace(TOKEN, &token(species));
+    }
+    prompt
+}
+
+/// How a prompt spells the learned token of a species: `<blue-jay>`. Species that differ in case and blanks alone share one.
+pub fn token(species: &str) -> String {
+    let lower = species.to_lowercase();
+    let words = lower.split(|c: char| c.is_whitespace() || "_<>".contains(c)).filter(|word| !word.is_empty());
+    format!("<{}>", words.collect::<Vec<_>>().join("-"))
 }
 
 /// At most so many candidates are made for `wanted` images.
@@ -90,6 +101,11 @@ mod tests {
         };
         assert_eq!(prompt(&model, "MANDRIN DUCK"), "a photo of a mandarin duck, a bird");
         assert_eq!(prompt(&model, "PARAKETT  AUKLET"), "a photo of a parakett auklet, a bird");
+        let text = "[dataset]\nroot = \"x\"\n[generator]\nkind = \"stable-diffusion\"\nmodel = \"m\"\nprompt = \"a {token} {species}\"\n\
+                    [generator.lora]\ntoken = \"bird\"\n";
+        let recipe = crate::recipe::parse(text, std::path::Path::new("r.toml")).unwrap();
+        let crate::recipe::GeneratorKind::StableDiffusion(model) = recipe.generator.kind else { panic!("the other kind") };
+        assert_eq!(prompt(&model, "PARAKETT  AUKLET"), "a <parakett-auklet> parakett auklet");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! | work | in the key | not in the key, and why |
 //! |---|---|---|
 //! | ddpm fit | network shape, steps, batch, learning rate, seed, precision, digest of the train list (photo digests and species in order) | device, threads, libtorch: they stand in the record, so that a fit made on a GPU is a hit on a laptop |
-//! | lora fit | checkpoint's digest, rank, steps, batch, accumulate, learning rate, text encoder or not, size, seed, precision, digest of the prompts of the train photos' species, digest of the train list | the same; whether inner results are computed again: the bits are the same |
+//! | lora fit | checkpoint's digest, rank, steps, batch, accumulate, learning rate, text encoder or not, the word that learned tokens begin as, size, seed, precision, digest of the prompts of the train photos' species, digest of the train list | the same; whether inner results are computed again: the bits are the same |
 //! | model with LoRAs | checkpoint's digest, digest and scale of each LoRA | where the files are |
 //! | fine-tuned model | checkpoint's digest, digest of the LoRA's bytes | |
 //! | candidate | generator's output digest, species and class (stable-diffusion: the prompt's words, the negative prompt and, where it is on, guidance rescale), source photo's digest, strength (img2img), guidance, steps, sampler, size, precision, batch size, seed, index | which other candidates share its batch: rows do not see each other |
@@ -87,7 +87,7 @@ pub fn ddpm_fit(generator: &Generator, ddpm: &Ddpm, train: &PhotoList) -> Inputs
 
 /// Fine-tuning a checkpoint on the arm's own photos. `prompts`: of their contents, what is said of each train photo's species.
 pub fn lora_fit(generator: &Generator, lora: &Lora, checkpoint: Digest, prompts: Digest, train: &PhotoList) -> Inputs {
-    Inputs::new("lora fit", 1)
+    let inputs = Inputs::new("lora fit", 1)
         .digest("generator.model", checkpoint)
         .count("generator.lora.rank", lora.rank as u64)
         .count("generator.lora.steps", lora.steps as u64)
@@ -99,7 +99,11 @@ pub fn lora_fit(generator: &Generator, lora: &Lora, checkpoint: Digest, prompts:
         .count("generator.seed", generator.seed)
         .text("generator.precision", generator.precision.name())
         .digest("prompts", prompts)
-        .digest("train photos", train.digest())
+        .digest("train photos", train.digest());
+    match &lora.token {
+        None => inputs,
+        Some(word) => inputs.text("generator.lora.token", word),
+    }
 }
 
 /// A checkpoint with LoRAs that the recipe names added to it, in order, each with its scale: takes the place of the checkpoint's
@@ -374,13 +378,14 @@ mod tests {
             lora_fit(&base, &lora, [5; 32], [4; 32], &photos),
             lora_fit(&base, &lora, [3; 32], [5; 32], &photos),
         ];
-        let changes: [Change<Lora>; 6] = [
+        let changes: [Change<Lora>; 7] = [
             |l| l.rank = 5,
             |l| l.steps = 6,
             |l| l.batch = 7,
             |l| l.accumulate = 8,
             |l| l.learning_rate = 0.5,
             |l| l.text_encoder = true,
+            |l| l.token = Some("bird".to_string()),
         ];
         for change in changes {
             let mut changed = lora.clone();

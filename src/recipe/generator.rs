@@ -6,6 +6,7 @@ use super::read::{At, Section};
 use super::schema;
 use super::tables::value;
 use super::types::{Ddpm, DdpmTrain, Generator, GeneratorKind, Lora, Mode, Precision, Sampler, StableDiffusion};
+use super::types::TOKEN;
 use super::within::{ABOVE_ZERO, ANY, FROM_ZERO, SHARE, UNIT};
 
 /// Noise levels of the diffusion process, hence the most steps that sampling can take.
@@ -92,6 +93,10 @@ fn size(section: &Section<'_, '_>) -> Option<At<usize>> {
 
 fn stable_diffusion(section: &Section<'_, '_>) -> StableDiffusion {
     let model = section.filled("model", "a folder in the diffusers layout");
+    let prompt = section.text("prompt");
+    let lora_section = section.has("lora").then(|| section.table("lora", schema::LORA));
+    let lora = lora_section.as_ref().map(lora);
+    check_token(section, prompt.as_ref(), lora_section.as_ref(), lora.as_ref());
     let names = section.open_table("names");
     let names = names
         .entries()
@@ -110,24 +115,52 @@ fn stable_diffusion(section: &Section<'_, '_>) -> StableDiffusion {
         .collect();
     StableDiffusion {
         model: value(model, "models/sd15").to_string(),
-        prompt: value(section.text("prompt"), "a photo of a {species}, a bird").to_string(),
+        prompt: value(prompt, "a photo of a {species}, a bird").to_string(),
         negative_prompt: value(section.text("negative_prompt"), "").to_string(),
         guidance_rescale: value(section.number("guidance_rescale", UNIT), 0.0),
         names,
         loras,
-        lora: section.has("lora").then(|| lora(&section.table("lora", schema::LORA))),
+        lora,
+    }
+}
+
+/// A learned token and its place in the prompt want each other.
+fn check_token(
+    section: &Section<'_, '_>,
+    prompt: Option<&At<&str>>,
+    lora_section: Option<&Section<'_, '_>>,
+    lora: Option<&Lora>,
+) {
+    let learned = lora.is_some_and(|lora| lora.token.is_some());
+    match (prompt.filter(|prompt| prompt.value.contains(TOKEN)), lora_section) {
+        (Some(prompt), _) if !learned => {
+            let allowed = "a prompt without `{token}`, or `token` in `[generator.lora]`";
+            section.impossible("prompt", prompt.at.clone(), "holds `{token}`, which nothing learns", allowed);
+        }
+        (None, Some(of)) if learned => {
+            let at = of.key_at("token").unwrap_or_default();
+            of.impossible("token", at, "`prompt` has no place for it", "with `{token}` in `prompt`");
+        }
+        _ => {}
     }
 }
 
 fn lora(section: &Section<'_, '_>) -> Lora {
+    let token = section.filled("token", "the word that learned tokens begin as");
+    let mut rank = section.whole("rank", 0..=1024);
+    if token.is_none() && rank.as_ref().is_some_and(|rank| rank.value == 0) {
+        let at = rank.take().map(|rank| rank.at).unwrap_or_default();
+        section.impossible("rank", at, "found 0", "a whole number from 1 to 1,024, or 0 where a `token` is learned");
+    }
     Lora {
-        rank: value(section.whole("rank", 1..=1024), 8) as usize,
+        rank: value(rank, 8) as usize,
         steps: value(section.count("steps", 1), 2000),
         learning_rate: value(section.number("learning_rate", ABOVE_ZERO), 1e-4),
         batch: value(section.whole("batch", 1..=4096), 1) as usize,
         accumulate: value(section.whole("accumulate", 1..=4096), 1) as usize,
         text_encoder: value(section.flag("text_encoder"), false),
         recompute: value(section.flag("recompute"), false),
+        token: token.map(|token| token.value.to_string()),
     }
 }
 

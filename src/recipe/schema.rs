@@ -26,7 +26,7 @@ pub(super) const DDPM: &[&str] = &["width", "levels", "depth", "train"];
 
 /// Tables inside tables, and inline tables.
 pub(super) const SPLITS: &[&str] = &["train", "valid", "test"];
-pub(super) const LORA: &[&str] = &["rank", "steps", "learning_rate", "batch", "accumulate", "text_encoder", "recompute"];
+pub(super) const LORA: &[&str] = &["rank", "steps", "learning_rate", "batch", "accumulate", "text_encoder", "recompute", "token"];
 pub(super) const TRAIN: &[&str] = &["steps", "batch", "learning_rate"];
 pub(super) const ENCODE: &[&str] = &["format", "quality", "size"];
 

@@ -135,10 +135,13 @@ pub struct StableDiffusion {
     pub lora: Option<Lora>,
 }
 
+/// Where a prompt has the species' learned token.
+pub const TOKEN: &str = "{token}";
+
 /// `[generator.lora]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lora {
-    /// Inner size of every adapter.
+    /// Inner size of every adapter; 0: none, a token alone is learned.
     pub rank: usize,
     /// Optimiser steps.
     pub steps: usize,
@@ -152,6 +155,8 @@ pub struct Lora {
     /// Computes a pass's inner results again on the way back, in place of keeping them: less memory, a third more time, the
     /// same bits.
     pub recompute: bool,
+    /// Learns a token a species, `{token}` in the prompt (Gal et al. 2022), which begins as this word's.
+    pub token: Option<String>,
 }
 
 /// `kind = "ddpm"`: a class-conditional U-Net fitted on the arm's own train images.

@@ -1,6 +1,7 @@
 //! What is odd about a recipe without being wrong. Knows the types.
 
 use super::types::{Arm, Link};
+use super::types::TOKEN;
 use super::types::{Encode, GeneratorKind, ImageFormat, Mode, Recipe};
 
 /// A line for everything that the recipe says and that is likely to be a slip, or has no effect, in the order of
@@ -14,9 +15,9 @@ pub fn warnings(recipe: &Recipe) -> Vec<String> {
     };
     let generator = &recipe.generator;
     if let GeneratorKind::StableDiffusion(model) = &generator.kind {
-        if !model.prompt.contains("{species}") {
+        if !model.prompt.contains("{species}") && !model.prompt.contains(TOKEN) {
             say("generator.prompt", "`prompt` holds no `{species}`: every species gets the same prompt".into());
-        } else if model.prompt.replace("{species}", "").contains(['{', '}']) {
+        } else if model.prompt.replace("{species}", "").replace(TOKEN, "").contains(['{', '}']) {
             say(
                 "generator.prompt",
                 "`prompt` holds braces other than `{species}`: they go to the model as they are".into(),

@@ -1,7 +1,7 @@
 //! The checkpoint that a recipe's Stable Diffusion generator is: opened, identified by the digests of its files, and made
 //! ready to sample. Trains nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -10,17 +10,18 @@ use tch::Device;
 
 use crate::checkpoint::lora::LoraFile;
 use crate::checkpoint::scheduler::SchedulerConfig;
+use crate::checkpoint::tokenizer::Tokenizer;
 use crate::checkpoint::{self, Checkpoint, Component, hub};
 use crate::dataset::hashing::{self, Listed};
 use crate::dataset::stat_index::{Stat, StatIndex};
 use crate::diffusion::sampler::{self, Prescribed, SamplerKind};
-use crate::diffusion::sd::lora::{self, Patches};
+use crate::diffusion::sd::lora::{self, Lora};
 use crate::diffusion::sd::pipeline::{self, Options, Parts, Pipeline, Start, Tokens};
 use crate::diffusion::{Generator, Request};
 use crate::error::{Error, IoContext, Result};
 use crate::plan::candidate;
 use crate::plan::inputs::{self, Digest};
-use crate::recipe::{self, Recipe, StableDiffusion};
+use crate::recipe::{self, GeneratorKind, Recipe, StableDiffusion};
 use crate::store::Store;
 
 use super::model::precision;
@@ -83,17 +84,24 @@ impl Base {
         Ok(Base { digest: inputs::with_loras(plain.digest, &digests), loras, ..plain })
     }
 
-    /// What the recipe's LoRAs, then these, add to the U-Net and to the text encoder.
-    fn patches(&self, more: (Patches, Patches)) -> Result<(Patches, Patches)> {
-        let (mut unet, mut text) = (Patches::new(), Patches::new());
+    /// What the recipe's LoRAs, then this one, add.
+    fn joined(&self, more: Lora) -> Result<Lora> {
+        let mut all = Lora::default();
         for (file, scale) in &self.loras {
-            let read = lora::read(&file.tensors, &file.metadata, &file.path.display().to_string(), *scale)?;
-            lora::join(&mut unet, read.unet);
-            lora::join(&mut text, read.text);
+            all.join(lora::read(&file.tensors, &file.metadata, &file.path.display().to_string(), *scale)?);
         }
-        lora::join(&mut unet, more.0);
-        lora::join(&mut text, more.1);
-        Ok((unet, text))
+        all.join(more);
+        Ok(all)
+    }
+
+    /// The checkpoint's tokeniser, which also knows the tokens that the recipe's LoRAs and this one have learned.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where it cannot be used.
+    pub fn tokenizer(&self, more: &Lora) -> Result<Tokenizer> {
+        let mut words: BTreeSet<String> = self.joined(Lora::default())?.tokens.into_keys().collect();
+        words.extend(more.tokens.keys().cloned());
+        self.checkpoint.tokenizer()?.with_learned(words.iter().map(String::as_str))
     }
 
     /// Whether the tokeniser, the scheduler and the sizes can be used as a recipe asks; reads no weights.
@@ -101,8 +109,12 @@ impl Base {
     /// # Errors
     /// What cannot be used, by name.
     pub fn refuse_unusable(&self, settings: &recipe::Generator) -> Result<()> {
-        self.checkpoint.tokenizer()?;
-        self.patches(Default::default())?;
+        let tokenizer = self.tokenizer(&Lora::default())?;
+        if let GeneratorKind::StableDiffusion(model) = &settings.kind
+            && let Some(word) = model.lora.as_ref().and_then(|lora| lora.token.as_ref())
+        {
+            tokenizer.one(word)?;
+        }
         let asked = SamplerKind::from_name(settings.sampler.name())?;
         let Prescribed { kind, schedule, settings: prescribed } = prescribed(&self.checkpoint, Some(asked))?;
         kind.start(&schedule, settings.steps, &prescribed).map(drop)
@@ -116,20 +128,21 @@ impl Base {
         &self,
         asked: Option<SamplerKind>,
         options: impl FnOnce(SamplerKind) -> Options,
-        patches: (Patches, Patches),
+        lora: Lora,
         device: Device,
     ) -> Result<Pipeline> {
         let Prescribed { kind, schedule, settings } = prescribed(&self.checkpoint, asked)?;
-        Pipeline::new(self.parts(patches)?, schedule, settings, options(kind), device)
+        Pipeline::new(self.parts(lora)?, schedule, settings, options(kind), device)
     }
 
-    /// The networks' tensors with what LoRAs add to the U-Net and to the text encoder.
+    /// The networks' tensors with what the recipe's LoRAs and this one add to them.
     ///
     /// # Errors
     /// [`Error::Input`] where a file is not whole.
-    pub fn parts(&self, patches: (Patches, Patches)) -> Result<Parts<'_>> {
+    pub fn parts(&self, lora: Lora) -> Result<Parts<'_>> {
         let checkpoint = &self.checkpoint;
-        let patches = self.patches(patches)?;
+        let lora = self.joined(lora)?;
+        let learned = lora.token_rows()?;
         Ok(Parts {
             name: checkpoint.path.display().to_string(),
             text_config: &checkpoint.text_encoder,
@@ -138,8 +151,9 @@ impl Base {
             text: checkpoint.tensors(Component::TextEncoder)?,
             unet: checkpoint.tensors(Component::Unet)?,
             vae: checkpoint.tensors(Component::Vae)?,
-            unet_patches: patches.0,
-            text_patches: patches.1,
+            unet_patches: lora.unet,
+            text_patches: lora.text,
+            learned,
         })
     }
 }
@@ -215,10 +229,10 @@ impl OfSpecies {
         survey: &Survey,
         progress: &Progress,
         device: Device,
-        patches: (Patches, Patches),
+        lora: Lora,
     ) -> Result<OfSpecies> {
         let settings = &recipe.generator;
-        let tokenizer = base.checkpoint.tokenizer()?;
+        let tokenizer = base.tokenizer(&lora)?;
         let mut cut = None;
         let mut tokens = |prompt: &str| -> Result<Tokens> {
             let tokens = tokenizer.encode(prompt)?;
@@ -256,7 +270,7 @@ impl OfSpecies {
             precision: precision(settings.precision),
         };
         let asked = SamplerKind::from_name(settings.sampler.name())?;
-        Ok(OfSpecies { pipeline: base.pipeline(Some(asked), options, patches, device)?, prompts, negative })
+        Ok(OfSpecies { pipeline: base.pipeline(Some(asked), options, lora, device)?, prompts, negative })
     }
 }
 

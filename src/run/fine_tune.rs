@@ -1,7 +1,7 @@
 //! Fine-tuning the recipe's checkpoint on the arm's train photos, and on no others: every photo's bytes are hashed as they are
 //! read, and only those of the train list are let through. Keeps nothing in the cache itself.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -11,8 +11,8 @@ use tch::Device;
 use crate::checkpoint;
 use crate::dataset::{decode, digest};
 use crate::diffusion::sampler::{Prescribed, SamplerKind};
-use crate::diffusion::sd::lora::{self, Patches};
-use crate::diffusion::sd::lora_fit::{self, Options, Photos};
+use crate::diffusion::sd::lora::{self, Lora as FittedLora};
+use crate::diffusion::sd::lora_fit::{self, NewTokens, Options, Photos};
 use crate::diffusion::sd::pipeline::Tokens;
 use crate::error::{Error, IoContext, Result};
 use crate::nn::supervise::Supervisor;
@@ -90,7 +90,12 @@ pub fn fit(
     device: Device,
     supervisor: &mut dyn Supervisor,
 ) -> Result<Vec<u8>> {
+    let words = lora.token.as_ref().map_or(BTreeSet::new(), |_| words(survey));
     let tokenizer = base.checkpoint.tokenizer()?;
+    let like = lora.token.as_ref().map(|word| tokenizer.one(word)).transpose()?;
+    let tokenizer = tokenizer.with_learned(words.iter().map(String::as_str))?;
+    let words: Vec<String> = words.into_iter().collect();
+    let tokens = like.map(|like| NewTokens { words: &words, like });
     let prompts = survey.dataset.species.iter().enumerate().map(|(species, name)| match survey.real[species] {
         0 => Ok(Rc::from(Vec::new())),
         _ => Ok(tokenizer.encode(&candidate::prompt(model, name))?.ids.into_iter().map(i64::from).collect()),
@@ -115,20 +120,25 @@ pub fn fit(
         device,
     };
     let mut open = |number: usize| may_see.open(&survey.dataset.path(train[number]));
-    let photos = Photos { prompts: &prompts, of: &of, open: &mut open };
-    let parts = base.parts(<(Patches, Patches)>::default())?;
+    let photos = Photos { prompts: &prompts, of: &of, open: &mut open, tokens };
+    let parts = base.parts(FittedLora::default())?;
     lora_fit::fit(&parts, &schedule, settings.prediction, &options, photos, supervisor)
 }
 
-/// What a fitted LoRA adds to the U-Net and to the text encoder.
+/// The learned tokens of the species that have train photos, as prompts spell them.
+fn words(survey: &Survey) -> BTreeSet<String> {
+    let species = survey.dataset.species.iter().enumerate().filter(|(species, _)| survey.real[*species] > 0);
+    species.map(|(_, name)| candidate::token(name)).collect()
+}
+
+/// What a fitted LoRA adds to the networks.
 ///
 /// # Errors
 /// [`Error::Input`] where the bytes are no LoRA.
-pub fn patches(bytes: &[u8]) -> Result<(Patches, Patches)> {
+pub fn read(bytes: &[u8]) -> Result<FittedLora> {
     let name = "the fitted LoRA";
     let tensors = checkpoint::lora::in_memory(bytes.to_vec(), name)?;
-    let read = lora::read(&tensors, &Default::default(), name, 1.0)?;
-    Ok((read.unet, read.text))
+    lora::read(&tensors, &Default::default(), name, 1.0)
 }
 
 #[cfg(test)]

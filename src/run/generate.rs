@@ -10,9 +10,10 @@ use tch::Tensor;
 
 use crate::checkpoint;
 use crate::checkpoint::lora::LoraFile;
+use crate::checkpoint::tokenizer::Tokenizer;
 use crate::dataset::decode;
 use crate::diffusion::sampler::SamplerKind;
-use crate::diffusion::sd::lora;
+use crate::diffusion::sd::lora::{self, Lora};
 use crate::diffusion::sd::pipeline::{Options, Pipeline, Request, Start, Tokens};
 use crate::error::{Error, IoContext, Result};
 use crate::nn::TensorContext;
@@ -86,8 +87,10 @@ pub struct Generated {
 pub fn generate(asked: &Asked, store: &Store, progress: &Progress) -> Result<Generated> {
     let options = checkpoint::Options { tokenizer: asked.tokenizer.clone(), prediction: None };
     let base = Base::open_with(store, &asked.model, &options, false, Some(progress))?;
-    let mut pipeline = open(asked, &base)?;
-    let requests = requests(asked, &base, &pipeline, progress)?;
+    let lora = loras(asked)?;
+    let tokenizer = base.tokenizer(&lora)?;
+    let mut pipeline = open(asked, &base, lora)?;
+    let requests = requests(asked, &tokenizer, &pipeline, progress)?;
     fs::create_dir_all(&asked.out).doing("make the folder", &asked.out)?;
     let mut generated = Generated::default();
     let (mut images, mut latents) = (Vec::new(), Vec::new());
@@ -130,7 +133,17 @@ pub fn generate(asked: &Asked, store: &Store, progress: &Progress) -> Result<Gen
     Ok(generated)
 }
 
-fn open(asked: &Asked, base: &Base) -> Result<Pipeline> {
+/// All LoRAs together.
+fn loras(asked: &Asked) -> Result<Lora> {
+    let mut all = Lora::default();
+    for (path, scale) in &asked.loras {
+        let file = LoraFile::open(path)?;
+        all.join(lora::read(&file.tensors, &file.metadata, &file.path.display().to_string(), *scale)?);
+    }
+    Ok(all)
+}
+
+fn open(asked: &Asked, base: &Base, lora: Lora) -> Result<Pipeline> {
     let own = base.checkpoint.unet.sample_size << (base.checkpoint.vae.channels.len() - 1);
     let (width, height) = asked.size.unwrap_or((own, own));
     let sampler = asked.sampler.as_deref().map(SamplerKind::from_name).transpose()?;
@@ -145,19 +158,16 @@ fn open(asked: &Asked, base: &Base) -> Result<Pipeline> {
         batch: asked.batch,
         precision: asked.precision,
     };
-    let (mut unet, mut text) = (lora::Patches::new(), lora::Patches::new());
-    for (path, scale) in &asked.loras {
-        let file = LoraFile::open(path)?;
-        let read = lora::read(&file.tensors, &file.metadata, &file.path.display().to_string(), *scale)?;
-        lora::join(&mut unet, read.unet);
-        lora::join(&mut text, read.text);
-    }
-    base.pipeline(sampler, options, (unet, text), device::select(&asked.device)?)
+    base.pipeline(sampler, options, lora, device::select(&asked.device)?)
 }
 
 /// A request for every image.
-fn requests(asked: &Asked, base: &Base, pipeline: &Pipeline, progress: &Progress) -> Result<Vec<Request>> {
-    let tokenizer = base.checkpoint.tokenizer()?;
+fn requests(
+    asked: &Asked,
+    tokenizer: &Tokenizer,
+    pipeline: &Pipeline,
+    progress: &Progress,
+) -> Result<Vec<Request>> {
     let tokens = |prompt: &str| -> Result<Tokens> {
         let tokens = tokenizer.encode(prompt)?;
         if tokens.cut > 0 {

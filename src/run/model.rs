@@ -72,8 +72,8 @@ impl Model {
         match (&self.network, &session.recipe.generator.kind) {
             (Network::StableDiffusion { base, lora }, GeneratorKind::StableDiffusion(model)) => {
                 let (recipe, progress, device) = (session.recipe, session.progress, session.device);
-                let patches = lora.as_deref().map(fine_tune::patches).transpose()?.unwrap_or_default();
-                Ok(Box::new(OfSpecies::new(base, model, recipe, survey, progress, device, patches)?))
+                let lora = lora.as_deref().map(fine_tune::read).transpose()?.unwrap_or_default();
+                Ok(Box::new(OfSpecies::new(base, model, recipe, survey, progress, device, lora)?))
             }
             (Network::Ddpm { weights, config }, _) => Ok(Box::new(self.open_ddpm(session, weights, config)?)),
             (Network::StableDiffusion { .. }, _) => Err(Error::input("the recipe's generator is no checkpoint")),

@@ -5,11 +5,12 @@ this file.
 metadata, since their alpha is not their rank; `golden.safetensors` holds what the networks give with them, and the loss and
 the adapters' gradients of one training step. All values follow from names by the formula of sd.py.
 
-    python lora.py                   writes the folder
-    python lora.py --load FOLDER     loads a LoRA that birdaug's test `writes_a_lora_for_diffusers` wrote, and compares
+`ours.safetensors` is one that birdaug's own test `writes_a_lora_for_diffusers` wrote, with learned tokens; the golden values
+hold the picture that diffusers makes with it.
+
+    python lora.py
 """
 
-import argparse
 import pathlib
 import tempfile
 
@@ -91,7 +92,42 @@ def with_loras(model: str, loras: list[tuple[str, float]]) -> dict[str, torch.Te
     return outputs(pipe, model)
 
 
-def training(model: str, rank: int, text_encoder: bool) -> dict[str, torch.Tensor]:
+def learned(encoder, rows: torch.Tensor) -> None:
+    """Gives a text encoder embeddings of more tokens."""
+    own = encoder.get_input_embeddings()
+    more = torch.nn.Embedding(len(own.weight) + len(rows), own.weight.shape[1])
+    with torch.no_grad():
+        more.weight.copy_(torch.cat([own.weight, rows]))
+    encoder.set_input_embeddings(more)
+
+
+def ours() -> dict[str, torch.Tensor]:
+    """The picture with a LoRA that birdaug wrote, of a prompt with its second learned token."""
+    pipe = pipeline("one")
+    pipe.scheduler = sd.DDIMScheduler.from_config(pipe.scheduler.config)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.load_lora_weights(HERE, weight_name="ours.safetensors")
+    state = load_file(HERE / "ours.safetensors")
+    learned(pipe.text_encoder, torch.cat([state[f"lora_token.{word}"] for word in ("<blue-jay>", "<owl>")]))
+    prompts = ids()
+    prompts[0, 1] = 65
+    embeddings = pipe.text_encoder(prompts)[0].detach()
+    latents = []
+    image = pipe(
+        prompt_embeds=embeddings[:1],
+        negative_prompt_embeds=embeddings[1:],
+        latents=load_file(HERE.parent / "sd" / "noise.safetensors")["latents"],
+        height=32,
+        width=48,
+        num_inference_steps=5,
+        guidance_scale=5.0,
+        output_type="np",
+        callback_on_step_end=lambda pipe, i, t, values: latents.append(values["latents"].clone()) or {},
+    ).images[0]
+    return {"latents": latents[-1], "image": torch.from_numpy((image * 255).round().astype("uint8"))}
+
+
+def training(model: str, rank: int, text_encoder: bool, token: bool = False) -> dict[str, torch.Tensor]:
     """Loss and gradients of one step with min-SNR weights (Hang et al. 2023, as diffusers' training scripts have them)."""
     pipe = pipeline(model)
     for network in (pipe.unet, pipe.text_encoder):
@@ -99,6 +135,11 @@ def training(model: str, rank: int, text_encoder: bool) -> dict[str, torch.Tenso
     add(pipe.unet, "unet", "fit", rank, rank, UNET)
     if text_encoder:
         add(pipe.text_encoder, "text_encoder", "fit", rank, rank, TEXT)
+    prompts = ids()
+    if token:
+        # A learned token in place of token 7, beginning as what 7 is.
+        learned(pipe.text_encoder, pipe.text_encoder.get_input_embeddings().weight[7:8].detach())
+        prompts[prompts == 7] = 64
     side = sd.MODELS[model]["unet"]["sample_size"]
     latents, noise = wave("fit latents", [2, 4, side, side]), wave("fit noise", [2, 4, side, side])
     times = torch.tensor([100, 800])
@@ -107,7 +148,7 @@ def training(model: str, rank: int, text_encoder: bool) -> dict[str, torch.Tenso
     v = scheduler.config.prediction_type == "v_prediction"
     target = scheduler.get_velocity(latents, noise, times) if v else noise
     with torch.enable_grad():
-        predicted = pipe.unet(noisy, times, pipe.text_encoder(ids())[0]).sample
+        predicted = pipe.unet(noisy, times, pipe.text_encoder(prompts)[0]).sample
         kept = scheduler.alphas_cumprod[times]
         snr = kept / (1 - kept)
         weights = snr.clamp(max=BOUND) / (snr + 1 if v else snr)
@@ -116,7 +157,9 @@ def training(model: str, rank: int, text_encoder: bool) -> dict[str, torch.Tenso
     gradients = {}
     for part, network in (("unet", pipe.unet), ("text_encoder", pipe.text_encoder)):
         for name, tensor in network.named_parameters():
-            if tensor.requires_grad:
+            if "embed" in name and tensor.requires_grad:
+                gradients["lora_token"] = tensor.grad[64:].flatten()
+            elif tensor.requires_grad:
                 gradients[stored(part, name)] = tensor.grad.flatten()
     return {"loss": loss.detach().reshape(1), "gradients": torch.cat([gradients[name] for name in sorted(gradients)])}
 
@@ -138,21 +181,10 @@ def main() -> None:
         golden |= {f"{name} {key}": value for key, value in with_loras(model, loras).items()}
     golden |= {f"fit one {key}": value for key, value in training("one", 2, False).items()}
     golden |= {f"fit two {key}": value for key, value in training("two", 1, True).items()}
+    golden |= {f"fit token {key}": value for key, value in training("one", 2, True, True).items()}
+    golden |= {f"ours {key}": value for key, value in ours().items()}
     save_file({key: value.contiguous() for key, value in golden.items()}, HERE / "golden.safetensors")
 
 
-def load(folder: pathlib.Path) -> None:
-    pipe = pipeline("one")
-    pipe.load_lora_weights(folder)
-    plain = outputs(pipeline("one"), "one")
-    theirs, ours = outputs(pipe, "one"), load_file(folder / "outputs.safetensors")
-    for key, value in theirs.items():
-        apart = lambda other: float((other - value).norm() / value.norm())
-        print(f"{key}: {apart(ours[key]):.2e} from birdaug's; the LoRA itself moves it by {apart(plain[key]):.2e}")
-
-
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--load", type=pathlib.Path)
-    folder = parser.parse_args().load
-    load(folder) if folder else main()
+    main()

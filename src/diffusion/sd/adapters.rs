@@ -54,20 +54,39 @@ pub struct Trained {
     leaves: Vec<Tensor>,
     pub unet: Adapters,
     pub text: Adapters,
+    tokens: Option<NewTokens>,
 }
+
+/// Tokens that are learned: what is optimised is added to the embeddings that they begin as.
+struct NewTokens {
+    words: Vec<String>,
+    start: Tensor,
+    more: Tensor,
+}
+
+/// The name of what is added to tokens' embeddings, in the layout.
+const TOKENS: &str = "lora_token";
 
 impl Trained {
     /// Adapters of this rank for all attentions of the U-Net, and of the text encoder if it is given: `down` normal of
-    /// deviation 1 / rank out of the seed's streams, `up` zero, so that nothing is added at first.
+    /// deviation 1 / rank out of the seed's streams, `up` zero, so that nothing is added at first. Of rank 0 there are none.
+    /// `tokens`: words that are learned, and the embeddings `[words, width]` that they begin as.
     ///
     /// # Errors
     /// [`crate::error::Error::Tensor`] where libtorch refuses.
-    pub fn new(unet: &Tensors, text: Option<&Tensors>, rank: usize, seed: u64, device: Device) -> Result<Trained> {
+    pub fn new(
+        unet: &Tensors,
+        text: Option<&Tensors>,
+        rank: usize,
+        tokens: Option<(Vec<String>, Tensor)>,
+        seed: u64,
+        device: Device,
+    ) -> Result<Trained> {
         let mut layout = Layout::default();
         let mut params = Vec::new();
         let mut layers: Vec<(bool, String)> = Vec::new();
         let networks = [("unet", Some(unet), UNET), ("text_encoder", text, TEXT)];
-        for (network, tensors, endings) in networks {
+        for (network, tensors, endings) in networks.into_iter().filter(|_| rank > 0) {
             let found = tensors.into_iter().flatten().filter(|(name, _)| endings.iter().any(|end| name.ends_with(end)));
             for (name, stored) in found {
                 let layer = name.trim_end_matches(".weight");
@@ -78,6 +97,9 @@ impl Trained {
                 layers.push((network == "unet", layer.to_string()));
             }
         }
+        if let Some((_, start)) = &tokens {
+            params.push(layout.add(TOKENS.to_string(), &start.size(), Init::Zeros));
+        }
         let flat = layout.initial(seed).f_to_device(device).doing("move the LoRA to its device")?;
         let leaves = leaves(&layout, &params, &flat).doing("lay out the LoRA")?;
         let (mut of_unet, mut of_text) = (Adapters::default(), Adapters::default());
@@ -85,7 +107,14 @@ impl Trained {
             let network = if is_unet { &mut of_unet } else { &mut of_text };
             network.0.insert(layer, Adapter { down: pair[0].shallow_clone(), up: pair[1].shallow_clone() });
         }
-        Ok(Trained { layout, params, flat, leaves, unet: of_unet, text: of_text })
+        let more = leaves.last().map(Tensor::shallow_clone);
+        let tokens = tokens.zip(more).map(|((words, start), more)| NewTokens { words, start, more });
+        Ok(Trained { layout, params, flat, leaves, unet: of_unet, text: of_text, tokens })
+    }
+
+    /// The embeddings that learned tokens begin as, and what is added to them.
+    pub fn tokens(&self) -> Option<(&Tensor, &Tensor)> {
+        self.tokens.as_ref().map(|tokens| (&tokens.start, &tokens.more))
     }
 
     /// Puts other numbers in the place of the adapters' own, as [`Trained::flat`] holds them.
@@ -129,12 +158,20 @@ impl Trained {
         self.layout.named(flat)
     }
 
-    /// The adapters as the bytes of a LoRA's file in diffusers' format; alpha is the rank, as readers take it to be.
+    /// The adapters as the bytes of a LoRA's file in diffusers' format; alpha is the rank, as readers take it to be. Learned tokens
+    /// are whole embeddings `lora_token.WORD` `[1, width]` beside them, which diffusers passes over.
     ///
     /// # Errors
     /// [`crate::error::Error::Tensor`] where libtorch refuses.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        weights::to_bytes(&self.named(&self.flat).doing("lay out the LoRA")?)
+        let mut named = self.named(&self.flat).doing("lay out the LoRA")?;
+        if let (Some(more), Some(NewTokens { words, start, .. })) = (named.remove(TOKENS), &self.tokens) {
+            let rows = start.f_to_device(more.device()).and_then(|start| start.f_add(&more)).doing("lay out tokens")?;
+            for (word, row) in words.iter().zip(rows.f_split(1, 0).doing("lay out tokens")?) {
+                named.insert(format!("{TOKENS}.{word}"), row);
+            }
+        }
+        weights::to_bytes(&named)
     }
 }
 

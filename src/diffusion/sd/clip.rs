@@ -59,6 +59,15 @@ pub struct TextEncoder {
     positions: Tensor,
     blocks: Vec<Block>,
     last_norm: LayerNorm,
+    learned: Option<Learned>,
+}
+
+/// Embeddings of tokens beyond the vocabulary.
+struct Learned {
+    /// `[tokens, width]`.
+    start: Tensor,
+    /// What is added in training; changes between passes.
+    more: Option<Tensor>,
 }
 
 impl TextEncoder {
@@ -104,16 +113,46 @@ impl TextEncoder {
             blocks: (0..config.layers).map(|i| Block::load(&from.sub(format!("encoder.layers.{i}")), config)).collect(),
             last_norm: LayerNorm::load(&from.sub("final_layer_norm"), width, config.epsilon),
             config: config.clone(),
+            learned: None,
         };
         all.finish(what)?;
         Ok(encoder)
+    }
+
+    /// The same that knows more tokens than its vocabulary, numbered after it: their embeddings are `start` `[tokens, width]`
+    /// and, in training, `more`.
+    pub fn learning(self, start: &Tensor, more: Option<&Tensor>) -> TextEncoder {
+        let learned = Learned { start: start.to_device(self.tokens.device()), more: more.map(Tensor::shallow_clone) };
+        TextEncoder { learned: Some(learned), ..self }
+    }
+
+    /// Whether it has an embedding of this token.
+    #[cfg(test)]
+    pub fn knows(&self, token: i64) -> bool {
+        token < self.tokens.size()[0] + self.learned.as_ref().map_or(0, |learned| learned.start.size()[0])
+    }
+
+    /// `[batch, positions]` to `[batch, positions, width]`.
+    fn embed(&self, ids: &Tensor) -> Out {
+        let Some(Learned { start, more }) = &self.learned else {
+            return Tensor::f_embedding(&self.tokens, ids, -1, false, false);
+        };
+        let rows = match more {
+            None => start.shallow_clone(),
+            Some(more) => start.f_add(more)?,
+        };
+        let rows = rows.f_to_kind(self.tokens.kind())?;
+        let first = self.tokens.size()[0];
+        let own = Tensor::f_embedding(&self.tokens, &ids.f_clamp_max(first - 1)?, -1, false, false)?;
+        let learned = Tensor::f_embedding(&rows, &ids.f_sub_scalar(first)?.f_clamp_min(0)?, -1, false, false)?;
+        learned.f_where_self(&ids.f_ge(first)?.f_unsqueeze(-1)?, &own)
     }
 
     /// Token numbers `[batch, positions]`, i64, to `[batch, positions, width]`: the last layer's output, normalised, which
     /// is what Stable Diffusion's U-Nets attend to.
     pub fn forward(&self, ids: &Tensor) -> Out {
         let places = ids.size()[1];
-        let x = Tensor::f_embedding(&self.tokens, ids, -1, false, false)?;
+        let x = self.embed(ids)?;
         let x = x.f_add(&self.positions.f_narrow(0, 0, places)?)?;
         let x = self.blocks.iter().try_fold(x, |x, block| block.forward(&x, &self.config))?;
         self.last_norm.forward(&x)

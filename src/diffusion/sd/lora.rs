@@ -41,6 +41,29 @@ impl Delta {
 pub struct Lora {
     pub unet: Patches,
     pub text: Patches,
+    /// Embeddings `[1, width]` of learned tokens, by their words.
+    pub tokens: BTreeMap<String, Tensor>,
+}
+
+impl Lora {
+    /// Adds another one's deltas and tokens.
+    pub fn join(&mut self, more: Lora) {
+        join(&mut self.unet, more.unet);
+        join(&mut self.text, more.text);
+        self.tokens.extend(more.tokens);
+    }
+
+    /// The embeddings of the learned tokens in the order of their words, `[words, width]`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where they are not all of one width.
+    pub fn token_rows(&self) -> Result<Option<Tensor>> {
+        if self.tokens.is_empty() {
+            return Ok(None);
+        }
+        let rows: Vec<&Tensor> = self.tokens.values().collect();
+        Tensor::f_cat(&rows, 0).map(Some).map_err(|_| Error::input("the learned tokens are of several base models"))
+    }
 }
 
 /// Half a delta, as its tensor's name tells.
@@ -66,13 +89,19 @@ enum Part {
 pub fn read(tensors: &Tensors, metadata: &BTreeMap<String, String>, name: &str, scale: f64) -> Result<Lora> {
     let settings = Settings::of(metadata, name)?;
     let mut parts: BTreeMap<(bool, String), [Option<Tensor>; 3]> = BTreeMap::new();
+    let mut lora = Lora::default();
     for (tensor, stored) in tensors {
+        if let Some(word) = tensor.strip_prefix("lora_token.") {
+            let row = load::tensor(stored, Kind::Float, Device::Cpu).and_then(|row| row.f_reshape([1, -1]));
+            let row = row.map_err(|error| Error::input(format!("`{name}`: could not read `{tensor}`: {error}")))?;
+            lora.tokens.insert(word.to_string(), row);
+            continue;
+        }
         let place = place(tensor).ok_or_else(|| unknown(name, tensor))?;
         let value = load::tensor(stored, Kind::Float, Device::Cpu)
             .map_err(|error| Error::input(format!("`{name}`: could not read `{tensor}`: {error}")))?;
         parts.entry((place.is_text, place.layer)).or_default()[place.part as usize] = Some(value);
     }
-    let mut lora = Lora::default();
     for ((is_text, layer), [down, up, alpha]) in parts {
         let (Some(down), Some(up)) = (down, up) else {
             return Err(Error::input_help(
@@ -99,7 +128,7 @@ pub fn read(tensors: &Tensors, metadata: &BTreeMap<String, String>, name: &str, 
 }
 
 /// Adds the deltas of one LoRA to those of others.
-pub fn join(all: &mut Patches, more: Patches) {
+fn join(all: &mut Patches, more: Patches) {
     for (name, deltas) in more {
         all.entry(name).or_default().extend(deltas);
     }

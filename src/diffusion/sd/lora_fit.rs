@@ -10,6 +10,7 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::adapters::Trained;
 use super::clip::TextEncoder;
 use super::layers::Out;
+use super::load;
 use super::memory;
 use super::pieces::Tape;
 use super::pipeline::{Parts, Tokens};
@@ -34,7 +35,7 @@ const SNR_BOUND: f64 = 5.0;
 /// How adapters are fitted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// Inner size of every adapter, at least 1.
+    /// Inner size of every adapter, at least 1; 0 where tokens alone are learned.
     pub rank: usize,
     /// Optimiser steps, at least 1.
     pub steps: usize,
@@ -66,6 +67,15 @@ pub struct Photos<'p> {
     pub of: &'p [usize],
     /// The photo of that number, of any size.
     pub open: &'p mut dyn FnMut(usize) -> Result<RgbImage>,
+    /// Tokens that are learned.
+    pub tokens: Option<NewTokens<'p>>,
+}
+
+/// Tokens that are learned (Gal et al. 2022): prompts number them after the vocabulary.
+pub struct NewTokens<'p> {
+    pub words: &'p [String],
+    /// The token of the vocabulary that they begin as.
+    pub like: u32,
 }
 
 /// Fits adapters; returns the bytes of a LoRA's file as diffusers reads it. `parts` names the checkpoint with what other
@@ -88,7 +98,9 @@ pub fn fit(
     heap::keep_freed();
     let draws = Draws::new(options.seed, options.batch * options.accumulate, photos.of);
     let text = options.text_encoder.then_some(&parts.text);
-    let mut state = State::new(Trained::new(&parts.unet, text, options.rank, options.seed, options.device)?);
+    let tokens = photos.tokens.as_ref().map(|tokens| start_of(parts, tokens, options.device)).transpose()?;
+    let trained = Trained::new(&parts.unet, text, options.rank, tokens, options.seed, options.device)?;
+    let mut state = State::new(trained);
     if let Some(saved) = supervisor.saved() {
         state.restore(&saved, options.steps)?;
     }
@@ -157,6 +169,16 @@ pub fn fit(
     state.adapters.to_bytes()
 }
 
+/// The words, and for each the embedding that it begins as, fp32.
+fn start_of(parts: &Parts<'_>, tokens: &NewTokens<'_>, device: Device) -> Result<(Vec<String>, Tensor)> {
+    let missing = || Error::input(format!("the text encoder of {} has no token {}", parts.name, tokens.like));
+    let stored = parts.text.get("text_model.embeddings.token_embedding.weight").ok_or_else(missing)?;
+    let row = load::tensor(stored, Kind::Float, Device::Cpu)
+        .and_then(|all| all.f_narrow(0, i64::from(tokens.like), 1)?.f_repeat([tokens.words.len() as i64, 1]))
+        .map_err(|_| missing())?;
+    Ok((tokens.words.to_vec(), row.f_to_device(device).doing("move tokens to the device")?))
+}
+
 /// Whether a pass of so many photos of this side goes through, in as little memory as can be.
 fn fits(unet: &Unet, device: Device, parts: &Parts<'_>, batch: usize, side: usize) -> bool {
     let tried = || -> std::result::Result<(), TchError> {
@@ -179,7 +201,9 @@ fn check(parts: &Parts<'_>, options: &Options, photos: &Photos<'_>) -> Result<()
         "a LoRA needs at least one photo to be fitted to".to_string()
     } else if let Some(prompt) = photos.of.iter().find(|prompt| **prompt >= photos.prompts.len()) {
         format!("a photo has prompt {prompt} of {}", photos.prompts.len())
-    } else if [options.rank, options.steps, options.batch, options.accumulate].contains(&0) {
+    } else if [options.steps, options.batch, options.accumulate].contains(&0)
+        || options.rank == 0 && photos.tokens.is_none()
+    {
         "`rank`, `steps`, `batch` and `accumulate` of a LoRA are at least 1".to_string()
     } else if !(options.learning_rate.is_finite() && options.learning_rate > 0.0) {
         format!("`learning_rate` is above 0, not {}", options.learning_rate)
@@ -222,12 +246,16 @@ impl Texts {
             device,
             &what,
         )?;
+        let encoder = match adapters.tokens() {
+            None => encoder,
+            Some((start, more)) => encoder.learning(start, Some(more)),
+        };
         let ids = |prompt: &usize| {
             let ids = Tensor::from_slice(&prompts[*prompt]).view([1, -1]).f_to_device(device);
             ids.map(|ids| (*prompt, ids)).doing("move prompts to the device")
         };
         let ids: BTreeMap<usize, Tensor> = used.iter().map(ids).collect::<Result<_>>()?;
-        if options.text_encoder {
+        if options.text_encoder || adapters.tokens().is_some() {
             return Ok(Texts::Fitted(encoder, ids));
         }
         let _no_grad = tch::no_grad_guard();

@@ -33,8 +33,7 @@ fn read(path: PathBuf, scale: f64) -> Lora {
 pub fn outputs(model: &str, loras: Vec<Lora>) -> (Tensor, Tensor) {
     let mut all = Lora::default();
     for one in loras {
-        lora::join(&mut all.unet, one.unet);
-        lora::join(&mut all.text, one.text);
+        all.join(one);
     }
     let (unet, _, text) = configs(model);
     let encoder =

@@ -38,6 +38,8 @@ pub struct Parts<'p> {
     /// What LoRAs add to the text encoder and to the U-Net.
     pub text_patches: Patches,
     pub unet_patches: Patches,
+    /// Embeddings `[tokens, width]` of tokens after the vocabulary.
+    pub learned: Option<Tensor>,
 }
 
 impl Parts<'_> {
@@ -61,6 +63,17 @@ impl Parts<'_> {
                     self.name, self.unet_config.text_width, self.text_config.width
                 ),
                 "the folder mixes two models; fetch it again",
+            ));
+        }
+        let width = self.text_config.width as i64;
+        if let Some(learned) = self.learned.as_ref().filter(|learned| learned.size()[1] != width) {
+            return Err(Error::input_help(
+                format!(
+                    "a learned token has {} channels, the text encoder of {} has {width}",
+                    learned.size()[1],
+                    self.name
+                ),
+                "it was learned with another base model; take the base that its page names",
             ));
         }
         Ok(())
@@ -196,8 +209,12 @@ impl Pipeline {
         let (text, text_patches) = (&parts.text, &parts.text_patches);
         let text_what = format!("`{name}/text_encoder`");
         let unet_what = format!("`{name}/unet`");
+        let mut text = TextEncoder::load(parts.text_config, text, text_patches, kind, device, true, &text_what)?;
+        if let Some(learned) = &parts.learned {
+            text = text.learning(learned, None);
+        }
         Ok(Pipeline {
-            text: TextEncoder::load(parts.text_config, text, text_patches, kind, device, true, &text_what)?,
+            text,
             unet: Unet::load(unet_config, &parts.unet, &parts.unet_patches, kind, device, true, &unet_what)?,
             vae: Vae::load(vae_config, &parts.vae, vae_kind, device, &format!("`{name}/vae`"))?,
             schedule,
@@ -213,6 +230,12 @@ impl Pipeline {
     /// How images are made.
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// Whether the text encoder has an embedding of this token.
+    #[cfg(test)]
+    pub fn knows(&self, token: i64) -> bool {
+        self.text.knows(token)
     }
 
     /// Size of an image's latents: `[channels, height / 8, width / 8]`.

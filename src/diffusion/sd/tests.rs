@@ -225,6 +225,7 @@ pub fn pipeline_with(model: &str, sampler: &str, walk: &Walk, batch: usize, lora
     let config = SchedulerConfig::read(&std::fs::read_to_string(&path).unwrap(), &path).unwrap();
     let Prescribed { kind, schedule, settings } =
         sampler::prescribed(&config, Some(SamplerKind::from_name(sampler).unwrap())).unwrap();
+    let learned = lora.token_rows().unwrap();
     let parts = Parts {
         name: model.to_string(),
         text_config: &text,
@@ -234,6 +235,7 @@ pub fn pipeline_with(model: &str, sampler: &str, walk: &Walk, batch: usize, lora
         unet: tensors(model, "unet"),
         vae: tensors(model, "vae"),
         text_patches: lora.text,
+        learned,
         unet_patches: lora.unet,
     };
     let options = Options {

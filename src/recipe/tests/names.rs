@@ -334,7 +334,7 @@ text_encoder = 1
     9 | rank = 0
       |        ^ found 0
       |
-      = allowed: a whole number from 1 to 1,024
+      = allowed: a whole number from 1 to 1,024, or 0 where a `token` is learned
 
     error: `accumulate` in `[generator.lora]` is impossible
       --> recipes/birds.toml:10:14

@@ -21,7 +21,16 @@ fn names(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect()
 }
 
-const LORA: Lora = Lora { rank: 8, steps: 2000, learning_rate: 1e-4, batch: 1, accumulate: 1, text_encoder: false, recompute: false };
+const LORA: Lora = Lora {
+    rank: 8,
+    steps: 2000,
+    learning_rate: 1e-4,
+    batch: 1,
+    accumulate: 1,
+    text_encoder: false,
+    recompute: false,
+    token: None,
+};
 
 #[test]
 fn the_documented_recipe_says_what_its_page_says() {
