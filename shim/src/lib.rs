@@ -23,12 +23,8 @@ unsafe extern "C" {
     fn shim_computes_bf16() -> bool;
     fn shim_packed_numbers(packed: *const C_tensor) -> *mut C_tensor;
     fn shim_packed_layout(packed: *const C_tensor) -> *mut C_tensor;
-    fn shim_packed_of(
-        numbers: *const C_tensor,
-        layout: *const C_tensor,
-        shape: *const i64,
-        dims: i64,
-    ) -> *mut C_tensor;
+    fn shim_packed_of(numbers: *const C_tensor, layout: *const C_tensor, shape: *const i64, dims: i64)
+    -> *mut C_tensor;
 }
 
 /// Whether oneDNN computes in bf16 on this CPU. Where it does not, libtorch's own kernels do, many times slower than fp32's,

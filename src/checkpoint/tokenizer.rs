@@ -100,7 +100,15 @@ impl Tokenizer {
         let encoder = encoder(vocabulary, merges, &unknown, added)
             .map_err(|error| wrong(&format!("its vocabulary and its merges do not fit: {error}")))?;
         let longest = config.get("model_max_length").and_then(Value::as_u64).map_or(positions, |n| n as usize);
-        Ok(Tokenizer { encoder, begin: begin_id, end: end_id, padding: padding_id, length: longest.min(positions), rows, learned: BTreeMap::new() })
+        Ok(Tokenizer {
+            encoder,
+            begin: begin_id,
+            end: end_id,
+            padding: padding_id,
+            length: longest.min(positions),
+            rows,
+            learned: BTreeMap::new(),
+        })
     }
 
     /// The same that also knows these words as one token each, with the numbers after the text encoder's own, in order.

@@ -35,8 +35,10 @@ pub fn image_if_finite(image: &Tensor) -> Result<Option<RgbImage>> {
     }
     let (_, _, h, w) = image.size4().doing(read)?;
     // Rounded where it lies: a quarter of the bytes travel, and the device is not waited for twice.
-    let bytes = image.f_div_scalar(2.0).and_then(|x| x.f_add_scalar(0.5)).and_then(|x| x.f_clamp(0.0, 1.0)).doing(read)?;
-    let bytes = bytes.f_mul_scalar(255.0).and_then(|x| x.f_round()).and_then(|x| x.f_to_kind(Kind::Uint8)).doing(read)?;
+    let bytes =
+        image.f_div_scalar(2.0).and_then(|x| x.f_add_scalar(0.5)).and_then(|x| x.f_clamp(0.0, 1.0)).doing(read)?;
+    let bytes =
+        bytes.f_mul_scalar(255.0).and_then(|x| x.f_round()).and_then(|x| x.f_to_kind(Kind::Uint8)).doing(read)?;
     let bytes = bytes.f_permute([0, 2, 3, 1]).and_then(|x| x.f_contiguous()).doing(read)?;
     let bytes = bytes.f_to_device(Device::Cpu).doing(read)?;
     let mut buffer = vec![0u8; (h * w * 3) as usize];

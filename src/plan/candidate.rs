@@ -104,7 +104,9 @@ mod tests {
         let text = "[dataset]\nroot = \"x\"\n[generator]\nkind = \"stable-diffusion\"\nmodel = \"m\"\nprompt = \"a {token} {species}\"\n\
                     [generator.lora]\ntoken = \"bird\"\n";
         let recipe = crate::recipe::parse(text, std::path::Path::new("r.toml")).unwrap();
-        let crate::recipe::GeneratorKind::StableDiffusion(model) = recipe.generator.kind else { panic!("the other kind") };
+        let crate::recipe::GeneratorKind::StableDiffusion(model) = recipe.generator.kind else {
+            panic!("the other kind")
+        };
         assert_eq!(prompt(&model, "PARAKETT  AUKLET"), "a <parakett-auklet> parakett auklet");
     }
 

@@ -5,8 +5,8 @@ use super::problem::Problem;
 use super::read::{At, Section};
 use super::schema;
 use super::tables::value;
-use super::types::{Ddpm, DdpmTrain, Generator, GeneratorKind, Lora, Mode, Precision, Sampler, StableDiffusion};
 use super::types::TOKEN;
+use super::types::{Ddpm, DdpmTrain, Generator, GeneratorKind, Lora, Mode, Precision, Sampler, StableDiffusion};
 use super::within::{ABOVE_ZERO, ANY, FROM_ZERO, SHARE, UNIT};
 
 /// Noise levels of the diffusion process, hence the most steps that sampling can take.

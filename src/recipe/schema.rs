@@ -19,14 +19,16 @@ pub(super) const GENERATOR: &[&str] =
     &["kind", "mode", "strength", "steps", "guidance", "sampler", "size", "precision", "batch", "seed"];
 
 /// What `[generator]` takes of `kind = "stable-diffusion"` alone.
-pub(super) const STABLE_DIFFUSION: &[&str] = &["model", "prompt", "negative_prompt", "guidance_rescale", "names", "loras", "lora"];
+pub(super) const STABLE_DIFFUSION: &[&str] =
+    &["model", "prompt", "negative_prompt", "guidance_rescale", "names", "loras", "lora"];
 
 /// What `[generator]` takes of `kind = "ddpm"` alone.
 pub(super) const DDPM: &[&str] = &["width", "levels", "depth", "train"];
 
 /// Tables inside tables, and inline tables.
 pub(super) const SPLITS: &[&str] = &["train", "valid", "test"];
-pub(super) const LORA: &[&str] = &["rank", "steps", "learning_rate", "batch", "accumulate", "text_encoder", "recompute", "token"];
+pub(super) const LORA: &[&str] =
+    &["rank", "steps", "learning_rate", "batch", "accumulate", "text_encoder", "recompute", "token"];
 pub(super) const TRAIN: &[&str] = &["steps", "batch", "learning_rate"];
 pub(super) const ENCODE: &[&str] = &["format", "quality", "size"];
 

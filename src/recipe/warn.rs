@@ -1,7 +1,7 @@
 //! What is odd about a recipe without being wrong. Knows the types.
 
-use super::types::{Arm, Link};
 use super::types::TOKEN;
+use super::types::{Arm, Link};
 use super::types::{Encode, GeneratorKind, ImageFormat, Mode, Recipe};
 
 /// A line for everything that the recipe says and that is likely to be a slip, or has no effect, in the order of

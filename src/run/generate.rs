@@ -162,12 +162,7 @@ fn open(asked: &Asked, base: &Base, lora: Lora) -> Result<Pipeline> {
 }
 
 /// A request for every image.
-fn requests(
-    asked: &Asked,
-    tokenizer: &Tokenizer,
-    pipeline: &Pipeline,
-    progress: &Progress,
-) -> Result<Vec<Request>> {
+fn requests(asked: &Asked, tokenizer: &Tokenizer, pipeline: &Pipeline, progress: &Progress) -> Result<Vec<Request>> {
     let tokens = |prompt: &str| -> Result<Tokens> {
         let tokens = tokenizer.encode(prompt)?;
         if tokens.cut > 0 {

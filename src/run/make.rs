@@ -186,16 +186,18 @@ fn make(session: &mut Session<'_>, survey: &Survey, model: &Model, all: &[Wanted
         };
         let mut made = Ok(());
         for chunk in chunks {
-            made = stop::check().and_then(|()| {
-                let requests = requests.recv().unwrap_or_else(|_| requests_of(survey, all, chunk))?;
-                let started = Instant::now();
-                let images = generator.generate(&requests)?;
-                let seconds = format!("{:.4}", started.elapsed().as_secs_f64() / images.len().max(1) as f64);
-                let blank = chunk.iter().map(|&i| session.blank(&all[i].inputs).note("seconds", &seconds)).collect();
-                Ok(Batch { blank, images })
-            })
-            // Where nobody takes it, keeping failed: that is said below.
-            .map(|batch| drop(done.send(batch)));
+            made = stop::check()
+                .and_then(|()| {
+                    let requests = requests.recv().unwrap_or_else(|_| requests_of(survey, all, chunk))?;
+                    let started = Instant::now();
+                    let images = generator.generate(&requests)?;
+                    let seconds = format!("{:.4}", started.elapsed().as_secs_f64() / images.len().max(1) as f64);
+                    let blank =
+                        chunk.iter().map(|&i| session.blank(&all[i].inputs).note("seconds", &seconds)).collect();
+                    Ok(Batch { blank, images })
+                })
+                // Where nobody takes it, keeping failed: that is said below.
+                .map(|batch| drop(done.send(batch)));
             counts.try_iter().for_each(|n| advance(session, n));
             if made.is_err() || keeper.is_finished() {
                 break;

@@ -124,3 +124,36 @@ fn a_photo_that_is_held_out_is_never_trained_on_and_a_new_one_fits_again() {
     let both = format!("{}{}", said.stdout, said.stderr);
     assert!(both.contains("1 photo of train left out, byte for byte the same as one of valid or test"), "{both}");
 }
+
+#[test]
+fn a_learned_token_stands_for_the_species_in_the_prompt() {
+    let with_token = recipe()
+        .replace("a photo of a {species}", "a {token} {species}")
+        .replace("rank = 2", "rank = 0\ntoken = \"a\"");
+    let place = place();
+    place.recipe(&with_token);
+    let said = place.build();
+    assert_eq!((made(&said, "generator"), made(&said, "candidates")), (1, 3), "{}", said.stdout);
+    let manifest = fs::read_to_string(place.path("out/tiny/manifest.csv")).unwrap();
+    let prompts: Vec<&str> = manifest.lines().filter_map(|line| Some(line.split_once(",a <")?.1)).collect();
+    assert_eq!(prompts.len(), 3, "{manifest}");
+    assert!(place.build().stdout.starts_with("nothing to do"));
+    let verified = place.run(&["verify", "recipes/tiny.toml", "--json"]).exits(0).json();
+    assert_eq!((verified["level"].as_str(), verified["checked"].as_u64()), (Some("E1"), Some(3)));
+    let refused = |recipe: &str| {
+        place.recipe(recipe);
+        let said = place.run(&["build", "recipes/tiny.toml"]);
+        assert!(said.status == 1 || said.status == 2, "{said:?}");
+        said.stderr
+    };
+    assert!(
+        refused(&with_token.replace("token = \"a\"", "token = \"owl\"")).ends_with(
+            "error: `owl` is not one token of the checkpoint's\n  help: take a plainer word, such as `bird`\n"
+        )
+    );
+    let said = refused(&with_token.replace("{token} ", ""));
+    assert!(said.contains("error: `token` in `[generator.lora]` is impossible"), "{said}");
+    assert!(said.contains("allowed: with `{token}` in `prompt`"), "{said}");
+    let said = refused(&with_token.replace("token = \"a\"", "").replace("rank = 0", "rank = 1"));
+    assert!(said.contains("`prompt` in `[generator]` is impossible"), "{said}");
+}

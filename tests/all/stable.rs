@@ -232,6 +232,53 @@ fn a_checkpoint_that_cannot_be_used_is_said_before_anything_is_fitted() {
 }
 
 #[test]
+fn loras_and_guidance_rescale_of_a_recipe_are_in_its_images_and_a_lock_holds_the_weights() {
+    let place = place();
+    let q = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q";
+    let numbers = |n: usize| (0..n).flat_map(|i| ((i as f32 * 0.7).sin()).to_le_bytes()).collect::<Vec<u8>>();
+    let lora = BTreeMap::from([
+        (format!("{q}.lora_A.weight"), (vec![2, 32], numbers(64))),
+        (format!("{q}.lora_B.weight"), (vec![32, 2], numbers(64))),
+    ]);
+    place.write("style/pytorch_lora_weights.safetensors", &checkpoint::safetensors(&lora));
+    place.build();
+    let synthetic = |place: &Place| {
+        let files = place.files("out/tiny");
+        files.into_keys().filter(|name| name.contains("synthetic-")).collect::<Vec<_>>()
+    };
+    let plain = synthetic(&place);
+    let with = |scale: f64| recipe().replace("[generator.names]", &format!("[generator.loras]\nstyle = {scale:?}\n"));
+    let to_make = |recipe: &str| {
+        place.recipe(recipe);
+        place.run(&["plan", "recipes/tiny.toml", "--json"]).exits(0).json()["to_make"].as_u64().unwrap()
+    };
+    assert_eq!(to_make(&recipe().replace("guidance = 2.0", "guidance = 2.0\nguidance_rescale = 0.7")), 3);
+    assert_eq!(to_make(&recipe().replace("guidance = 2.0", "guidance = 2.0\nguidance_rescale = 0")), 0);
+    assert_eq!(to_make(&with(1.0)), 3);
+    place.build();
+    assert!(synthetic(&place).iter().all(|name| !plain.contains(name)));
+    let verified = place.run(&["verify", "recipes/tiny.toml", "--json"]).exits(0).json();
+    assert_eq!((verified["level"].as_str(), verified["checked"] == verified["equal"]), (Some("E1"), true));
+    assert!(place.build().stdout.starts_with("nothing to do"));
+    assert_eq!(to_make(&with(0.5)), 3);
+    assert_eq!(to_make(&with(1.0)), 0);
+    // Another file of that name is another generator, which the lock refuses.
+    let mut other = lora.clone();
+    other.values_mut().next().unwrap().1[3] ^= 1;
+    place.write("style/pytorch_lora_weights.safetensors", &checkpoint::safetensors(&other));
+    assert_eq!(to_make(&with(1.0)), 3);
+    let said = place.run(&["build", "recipes/tiny.toml", "--locked"]).exits(3);
+    assert!(said.stderr.contains("model"), "{}", said.stderr);
+    fs::remove_dir_all(place.path("style")).unwrap();
+    let said = place.run(&["build", "recipes/tiny.toml"]).exits(1);
+    assert!(
+        said.stderr.ends_with("error: could not read `style`: No such file or directory (os error 2)\n"),
+        "{}",
+        said.stderr
+    );
+}
+
+#[test]
 fn images_of_photos_are_balanced_over_a_species_photos() {
     let place = place();
     place.recipe(&recipe().replace("\"txt2img\"", "\"img2img\"").replace("target = 6", "target = 8"));
@@ -286,16 +333,14 @@ fn what_cannot_be_run_is_refused_before_any_work_in_plain_words() {
         with(&["--size", "100"]),
         "error: `--size 100` is no size; give WIDTHxHEIGHT, each a multiple of 8 from 8 to 4096\n"
     );
-    assert_eq!(
-        with(&["--steps", "0"]),
-        "error: a sampler takes 1 to 1000 steps, not 0\n"
-    );
+    assert_eq!(with(&["--steps", "0"]), "error: a sampler takes 1 to 1000 steps, not 0\n");
     assert_eq!(
         with(&["--sampler", "heun"]),
         "error: there is no sampler `heun`; allowed: `ddim`, `dpm++2m`, `dpm++2m-karras`, `euler`, `euler-a`, `unipc`, `pndm`, \
          `ddpm`, `lcm`\n"
     );
-    assert_eq!(with(&["--strength", "2", "--image", "x.jpg"]), 
+    assert_eq!(
+        with(&["--strength", "2", "--image", "x.jpg"]),
         "error: `--strength` is above 0 (the photo as it is) and at most 1 (nothing left of it), not 2\n"
     );
     assert_eq!(

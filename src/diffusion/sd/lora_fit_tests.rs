@@ -62,7 +62,8 @@ fn a_training_steps_loss_and_gradients_are_those_of_torch_and_peft() {
             let _ = more.zero_();
         }
         trained.fill(&numbers).unwrap();
-        let encoder = TextEncoder::adapted(&text_config, &text, &Patches::new(), &trained.text, Kind::Float, CPU, model).unwrap();
+        let encoder =
+            TextEncoder::adapted(&text_config, &text, &Patches::new(), &trained.text, Kind::Float, CPU, model).unwrap();
         let encoder = match trained.tokens() {
             None => encoder,
             Some((start, more)) => encoder.learning(start, Some(more)),

@@ -33,7 +33,9 @@ pub fn explain(
             let share = |side: usize, eighths: usize| (side * eighths / 512 * 64).max(64);
             let mut sizes = SMALLER.iter().map(|&eighths| (share(width, eighths), share(height, eighths)));
             match sizes.find(|&size| fits(1, size)) {
-                Some((w, h)) => format!("`batch = 1` at {w}x{h} fits; `precision = \"bf16\"` takes half of fp32's memory"),
+                Some((w, h)) => {
+                    format!("`batch = 1` at {w}x{h} fits; `precision = \"bf16\"` takes half of fp32's memory")
+                }
                 None => "not even one small image fits: `precision = \"bf16\"` takes half of fp32's memory, \
                          `--device cpu` the machine's own"
                     .to_string(),

@@ -125,7 +125,8 @@ fn times_at_full_size() {
 fn full_size_networks_give_what_diffusers_gives() {
     let _no_grad = tch::no_grad_guard();
     for folder in std::env::var("BIRDAUG_FORWARDS").unwrap().split(':').map(std::path::PathBuf::from) {
-        let golden = weights::from_bytes(&std::fs::read(folder.join("forwards.safetensors")).unwrap(), "forwards").unwrap();
+        let golden =
+            weights::from_bytes(&std::fs::read(folder.join("forwards.safetensors")).unwrap(), "forwards").unwrap();
         let checkpoint = Checkpoint::open(&folder).unwrap();
         let tensors = |component| checkpoint.tensors(component).unwrap();
         let (kind, cpu, none) = (Kind::Float, Device::Cpu, Patches::new());
@@ -136,7 +137,8 @@ fn full_size_networks_give_what_diffusers_gives() {
         };
         {
             let tensors = tensors(Component::TextEncoder);
-            let encoder = TextEncoder::load(&checkpoint.text_encoder, &tensors, &none, kind, cpu, true, "text").unwrap();
+            let encoder =
+                TextEncoder::load(&checkpoint.text_encoder, &tensors, &none, kind, cpu, true, "text").unwrap();
             near("text encoder", &encoder.forward(&golden["ids"]).unwrap(), "embeddings");
         }
         {

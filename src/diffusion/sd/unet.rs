@@ -258,8 +258,10 @@ impl Unet {
         }
         if let Some(middle) = &self.middle {
             x = middle.first.piece(vec![x], &time, text, pieces)?;
-            x = pieces
-                .run(vec![x, time.shallow_clone()], Box::new(|inputs| middle.last.forward(&inputs[0], Some(&inputs[1]))))?;
+            x = pieces.run(
+                vec![x, time.shallow_clone()],
+                Box::new(|inputs| middle.last.forward(&inputs[0], Some(&inputs[1]))),
+            )?;
         }
         for up in &self.up {
             for layer in &up.layers {

@@ -176,7 +176,8 @@ fn stable_diffusion_has_defaults_of_its_own() {
     let GeneratorKind::StableDiffusion(model) = lora.generator.kind else { panic!("the other kind") };
     assert_eq!(model.lora, Some(LORA));
     let more = "guidance_rescale = 0.7\n[generator.loras]\n\"loras/style\" = 0.8\nplain = -1\n[generator.lora]\nrecompute = true\n";
-    let GeneratorKind::StableDiffusion(model) = good(&(SHORT.replace("ddpm", "stable-diffusion") + more)).generator.kind
+    let GeneratorKind::StableDiffusion(model) =
+        good(&(SHORT.replace("ddpm", "stable-diffusion") + more)).generator.kind
     else {
         panic!("the other kind")
     };

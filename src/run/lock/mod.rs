@@ -229,8 +229,7 @@ pub(super) fn weights(session: &Session<'_>) -> Result<BTreeMap<String, Digest>>
         .map(|path| Ok((path.display().to_string(), digest::of_file(path)?)))
         .collect::<Result<_>>()?;
     if let GeneratorKind::StableDiffusion(model) = &recipe.generator.kind {
-        weights
-            .insert(model.model.clone(), Base::of_recipe(session.store, model, false, session.may_fetch())?.digest);
+        weights.insert(model.model.clone(), Base::of_recipe(session.store, model, false, session.may_fetch())?.digest);
     }
     Ok(weights)
 }
