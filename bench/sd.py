@@ -2,7 +2,7 @@
 """Stable Diffusion beside diffusers: the same weights, the same sizes, interleaved in one run, as ratios.
 
     PYTHON bench/sd.py WORK [--precision bf16] [--rounds 5]
-    PYTHON bench/sd.py WORK --parity [--model sd15] [--model sd21] [--model DIR] [--lora DIR]
+    PYTHON bench/sd.py WORK --parity [--model sd15] [--model sd21] [--model small] [--model DIR] [--lora DIR]
     PYTHON bench/sd.py WORK --forwards [--model sd15] [--model sd21]
     PYTHON bench/sd.py WORK --memory
     PYTHON bench/sd.py WORK --gpu
@@ -78,6 +78,14 @@ MODELS = {
         scheduler=("DDIMScheduler", dict(SCHEDULE, prediction_type="v_prediction", clip_sample=False, set_alpha_to_one=False)),
         pad="!",
     ),
+    # Of 1.5's shape and a thousandth of its size, to try things with.
+    "small": dict(
+        unet=dict(block_out_channels=(32, 64, 64, 64), sample_size=16, cross_attention_dim=64, attention_head_dim=4),
+        text=dict(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4),
+        vae=dict(block_out_channels=(32, 32, 64, 64), layers_per_block=1),
+        scheduler=("PNDMScheduler", dict(SCHEDULE, skip_prk_steps=True)),
+        pad="<|endoftext|>",
+    ),
 }
 
 
@@ -93,8 +101,8 @@ def make(folder: pathlib.Path, name: str) -> None:
     model = MODELS[name]
     with torch.no_grad():
         makers = dict(
-            unet=lambda: diffusers.UNet2DConditionModel(block_out_channels=(320, 640, 1280, 1280), **model["unet"]),
-            vae=lambda: diffusers.AutoencoderKL(**VAE),
+            unet=lambda: diffusers.UNet2DConditionModel(**(dict(block_out_channels=(320, 640, 1280, 1280)) | model["unet"])),
+            vae=lambda: diffusers.AutoencoderKL(**(VAE | model.get("vae", {}))),
             text_encoder=lambda: CLIPTextModel(CLIPTextConfig(**model["text"])),
         )
         for part, maker in makers.items():

@@ -94,6 +94,14 @@ impl Base {
         Ok(all)
     }
 
+    /// Whether a LoRA of the recipe has learned tokens.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where one cannot be read.
+    pub fn knows_tokens(&self) -> Result<bool> {
+        Ok(!self.joined(Lora::default())?.tokens.is_empty())
+    }
+
     /// The checkpoint's tokeniser, which also knows the tokens that the recipe's LoRAs and this one have learned.
     ///
     /// # Errors

@@ -91,7 +91,13 @@ pub fn fit(
     supervisor: &mut dyn Supervisor,
 ) -> Result<Vec<u8>> {
     let words = lora.token.as_ref().map_or(BTreeSet::new(), |_| words(survey));
-    let tokenizer = base.checkpoint.tokenizer()?;
+    if lora.token.is_some() && base.knows_tokens()? {
+        return Err(Error::input_help(
+            "a LoRA of the recipe has learned tokens already, and `token` in `[generator.lora]` would learn others",
+            "leave out one of them",
+        ));
+    }
+    let tokenizer = base.tokenizer(&FittedLora::default())?;
     let like = lora.token.as_ref().map(|word| tokenizer.one(word)).transpose()?;
     let tokenizer = tokenizer.with_learned(words.iter().map(String::as_str))?;
     let words: Vec<String> = words.into_iter().collect();

@@ -137,9 +137,9 @@ def training(model: str, rank: int, text_encoder: bool, token: bool = False) -> 
         add(pipe.text_encoder, "text_encoder", "fit", rank, rank, TEXT)
     prompts = ids()
     if token:
-        # A learned token in place of token 7, beginning as what 7 is.
-        learned(pipe.text_encoder, pipe.text_encoder.get_input_embeddings().weight[7:8].detach())
-        prompts[prompts == 7] = 64
+        # A learned token in place of token 8, beginning as what 8 is.
+        learned(pipe.text_encoder, pipe.text_encoder.get_input_embeddings().weight[8:9].detach())
+        prompts[prompts == 8] = 64
     side = sd.MODELS[model]["unet"]["sample_size"]
     latents, noise = wave("fit latents", [2, 4, side, side]), wave("fit noise", [2, 4, side, side])
     times = torch.tensor([100, 800])

@@ -246,9 +246,10 @@ impl Texts {
             device,
             &what,
         )?;
-        let encoder = match adapters.tokens() {
-            None => encoder,
-            Some((start, more)) => encoder.learning(start, Some(more)),
+        let encoder = match (adapters.tokens(), &parts.learned) {
+            (Some((start, more)), _) => encoder.learning(start, Some(more)),
+            (None, Some(known)) => encoder.learning(known, None),
+            (None, None) => encoder,
         };
         let ids = |prompt: &usize| {
             let ids = Tensor::from_slice(&prompts[*prompt]).view([1, -1]).f_to_device(device);

@@ -52,9 +52,9 @@ fn a_training_steps_loss_and_gradients_are_those_of_torch_and_peft() {
     {
         let (unet_config, _, text_config) = configs(model);
         let (unet, text) = (tensors(model, "unet"), tensors(model, "text_encoder"));
-        // One learned token, in place of the golden prompts' token 7, beginning as what 7 is.
+        // One learned token, in place of the golden prompts' token 8, beginning as what 8 is.
         let embeddings = "text_model.embeddings.token_embedding.weight";
-        let start = || load::tensor(&text[embeddings], Kind::Float, CPU).unwrap().narrow(0, 7, 1);
+        let start = || load::tensor(&text[embeddings], Kind::Float, CPU).unwrap().narrow(0, 8, 1);
         let tokens = token.then(|| (vec!["<bird>".to_string()], start()));
         let mut trained = Trained::new(&unet, text_too.then_some(&text), rank, tokens, 0, CPU).unwrap();
         let mut numbers = formula(&trained);
@@ -69,7 +69,7 @@ fn a_training_steps_loss_and_gradients_are_those_of_torch_and_peft() {
             Some((start, more)) => encoder.learning(start, Some(more)),
         };
         let ids = &fixture::golden(model)["ids"];
-        let ids = if token { ids.where_scalarother(&ids.ne(7), 64) } else { ids.shallow_clone() };
+        let ids = if token { ids.where_scalarother(&ids.ne(8), 64) } else { ids.shallow_clone() };
         let unet = Unet::adapted(&unet_config, &unet, &Patches::new(), &trained.unet, Kind::Float, CPU, model).unwrap();
         let side = unet.config().sample_size as i64;
         let (clean, noise) = (wave("fit latents", &[2, 4, side, side]), wave("fit noise", &[2, 4, side, side]));
