@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use super::blobs;
 use super::frame::{self, FORGOTTEN, Frame, HEAD, MAGIC, MENDED, RECORD, SUM};
 use super::index::Index;
-use super::record::Record;
+use super::record::{Record, View};
 use crate::error::{Error, IoContext, Result};
 
 /// Bytes at the log's end that stand for all of it in a fingerprint.
@@ -92,6 +92,11 @@ impl Log {
         Record::decode(key, self.payload(key)?)
     }
 
+    /// The record of a key where it stands.
+    pub fn view(&self, key: &[u8; 32]) -> Option<View<'_>> {
+        View::of(self.payload(key)?)
+    }
+
     /// Whether there is a record of a key, and all its blobs are there as `has` says.
     pub fn complete(&self, key: &[u8; 32], has: impl FnMut(&[u8; 32]) -> bool) -> bool {
         self.payload(key).is_some_and(|payload| super::record::all_blobs(payload, has))
@@ -102,6 +107,17 @@ impl Log {
         for at in self.index.offsets() {
             if let Some(record) = self.record_at(at) {
                 look(record, HEAD + frame::payload(&self.bytes, at).len() + SUM);
+            }
+        }
+    }
+
+    /// Every living record where it stands, in the order of the log.
+    pub fn each_view(&self, mut look: impl FnMut(View<'_>)) {
+        for at in self.index.offsets() {
+            if frame::kind(&self.bytes, at) == RECORD
+                && let Some(view) = View::of(frame::payload(&self.bytes, at))
+            {
+                look(view);
             }
         }
     }

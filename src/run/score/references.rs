@@ -213,12 +213,18 @@ pub fn prepare(image: &RgbImage, side: usize) -> Result<Prepared> {
     Prepared::new(&decode::square(image, side as u32))
 }
 
+/// The photos prepared, in order. Of those with equal pixels the first stands for all: nothing is nearer to one of them
+/// than to the others, and of equals the first is the answer.
 fn prepare_all(survey: &Survey, photos: &[usize], side: usize) -> Result<Vec<Photo>> {
-    photos
+    let mut all: Vec<(Digest, Photo)> = photos
         .par_iter()
         .map(|&i| {
-            let image = decode::photo(&survey.dataset.path(i))?;
-            Ok((survey.dataset.photos[i].digest, prepare(&image, side)?))
+            let square = decode::square(&decode::photo(&survey.dataset.path(i))?, side as u32);
+            let pixels = *blake3::hash(square.as_raw()).as_bytes();
+            Ok((pixels, (survey.dataset.photos[i].digest, Prepared::new(&square)?)))
         })
-        .collect()
+        .collect::<Result<_>>()?;
+    let mut seen = HashSet::with_capacity(all.len());
+    all.retain(|(pixels, _)| seen.insert(*pixels));
+    Ok(all.into_iter().map(|(_, photo)| photo).collect())
 }
