@@ -122,6 +122,16 @@ impl Log {
         }
     }
 
+    /// How many living records there are, and how many of them are so.
+    pub fn count(&self, is_so: impl Fn(View<'_>) -> bool + Sync) -> (usize, usize) {
+        let of_one = |at: usize| {
+            let record = (frame::kind(&self.bytes, at) == RECORD).then(|| frame::payload(&self.bytes, at));
+            record.and_then(View::of).map_or((0, 0), |view| (1, usize::from(is_so(view))))
+        };
+        let sum = |a: (usize, usize), b: (usize, usize)| (a.0 + b.0, a.1 + b.1);
+        self.index.offsets().into_par_iter().with_min_len(256).map(of_one).reduce(|| (0, 0), sum)
+    }
+
     /// Appends records in one write.
     pub fn append(&mut self, records: &[Record]) -> Result<()> {
         let mut frames = Vec::new();
