@@ -4,7 +4,7 @@
     bench/make_birds.py SAMPLE OUT [--scale X]
 
 SAMPLE is a folder written by `birdaug sample`. Every file is a photo of it with a comment segment of its own, so that
-all bytes differ and each file is about 23 kB, as Kaggle's are. `--scale 0.01` makes a hundredth of the photos.
+all bytes differ and each file is about 23 kB, as Kaggle's are. `--scale 0.1` makes a tenth of the species.
 """
 
 import argparse
@@ -31,10 +31,10 @@ def main() -> None:
     rng = random.Random(525)
     folders = sorted(path for path in (options.sample / "train").iterdir() if path.is_dir())
     photos = [[path.read_bytes() for path in sorted(folder.glob("*.jpg"))] for folder in folders]
-    train, held_out = round(TRAIN * options.scale), round(HELD_OUT * options.scale)
+    train, held_out, kinds = (round(n * options.scale) for n in (TRAIN, HELD_OUT, SPECIES))
     number = 0
     for split, total in (("train", train), ("valid", held_out), ("test", held_out)):
-        weights = [rng.uniform(130, 263) if split == "train" else 1.0 for _ in range(SPECIES)]
+        weights = [rng.uniform(130, 263) if split == "train" else 1.0 for _ in range(kinds)]
         bounds = [0]
         for weight in weights:
             bounds.append(bounds[-1] + weight)

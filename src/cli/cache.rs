@@ -23,7 +23,10 @@ const LISTED: usize = 20;
 /// Looks after the cache.
 pub fn run(options: &Cache, global: &Global) -> Result<()> {
     let store = opened::store(global)?;
-    store.load()?;
+    // A check reads the records beside the blobs.
+    if !matches!(options.command, CacheCommand::Check { .. }) {
+        store.load()?;
+    }
     match &options.command {
         CacheCommand::Stats { json } => stats::run(&store, *json),
         CacheCommand::Check { json } => check(&store, *json),

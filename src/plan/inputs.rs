@@ -26,7 +26,9 @@
 //!
 //! Nowhere: times, absolute paths, machine names, thread counts, comments or order of the recipe.
 
-use super::key::{Inputs, Key};
+use std::sync::OnceLock;
+
+use super::key::Inputs;
 use crate::recipe::{Classifier, Ddpm, Generator, GeneratorKind, Lora, Mode};
 
 /// Version of birdaug itself, for people; keys carry a version a kind instead, so that a release keeps the cache.
@@ -36,26 +38,30 @@ pub const ENGINE: &str = env!("CARGO_PKG_VERSION");
 pub type Digest = [u8; 32];
 
 /// An ordered list of photos with their species: kept as a blob, so that `why` can say what changed in it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct PhotoList {
     lines: String,
     pub len: usize,
+    /// Once asked for: many keys name the same list.
+    digest: OnceLock<Digest>,
 }
 
 impl PhotoList {
     /// Appends a photo.
     pub fn push(&mut self, digest: &Digest, species: &str) {
-        self.lines.push_str(&Key(*digest).hex());
+        self.lines.push_str(&blake3::Hash::from(*digest).to_hex());
         self.lines.push(' ');
         self.lines.push_str(species);
         self.lines.push('\n');
         self.len += 1;
+        self.digest.take();
     }
 
     /// Appends another list.
     pub fn append(&mut self, other: &PhotoList) {
         self.lines.push_str(&other.lines);
         self.len += other.len;
+        self.digest.take();
     }
 
     /// The list's bytes: a line a photo, `digest species`.
@@ -65,7 +71,7 @@ impl PhotoList {
 
     /// BLAKE3 of the bytes.
     pub fn digest(&self) -> Digest {
-        *blake3::hash(self.bytes()).as_bytes()
+        *self.digest.get_or_init(|| *blake3::hash(self.bytes()).as_bytes())
     }
 }
 
@@ -250,6 +256,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::plan::Key;
     use crate::recipe::{self, Arch, Precision, Recipe, Sampler};
 
     fn recipe() -> Recipe {

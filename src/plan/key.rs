@@ -109,12 +109,19 @@ impl Inputs {
 
     /// The canonical bytes: every part is typed and carries its length.
     pub fn encode(&self) -> Vec<u8> {
+        self.encode_noting(|_| {})
+    }
+
+    /// [`Inputs::encode`]; `note` is told, field by field, where in the bytes its value begins.
+    pub(super) fn encode_noting(&self, mut note: impl FnMut(usize)) -> Vec<u8> {
         let mut out = Vec::with_capacity(64 + self.fields.len() * 24);
         push_text(&mut out, &self.kind);
         out.extend(self.version.to_le_bytes());
         out.extend((self.fields.len() as u32).to_le_bytes());
         for (name, value) in &self.fields {
             push_text(&mut out, name);
+            // Behind the byte that tells the kind.
+            note(out.len() + 1);
             match value {
                 Value::Text(text) => {
                     out.push(1);
@@ -156,6 +163,12 @@ impl Inputs {
             fields.push((name, value));
         }
         rest.0.is_empty().then_some(Inputs { kind, version, fields })
+    }
+
+    /// The kind of the record that canonical bytes spell.
+    pub fn kind_of(bytes: &[u8]) -> Option<&str> {
+        let (length, rest) = bytes.split_first_chunk::<4>()?;
+        std::str::from_utf8(rest.get(..u32::from_le_bytes(*length) as usize)?).ok()
     }
 
     /// BLAKE3 of the canonical bytes.

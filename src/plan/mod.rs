@@ -5,9 +5,11 @@ pub mod balance;
 pub mod candidate;
 pub mod inputs;
 pub mod key;
+pub mod pattern;
 pub mod select;
 pub mod step;
 
 pub use inputs::ENGINE;
 pub use key::{Inputs, Key, Value};
+pub use pattern::Pattern;
 pub use step::{State, Step};

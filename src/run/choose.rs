@@ -7,12 +7,11 @@ use crate::error::{Error, Result};
 use crate::plan::candidate::identities;
 use crate::plan::inputs::Digest;
 use crate::plan::select::{self, Reason, Verdict, refill};
-use crate::plan::{Inputs, Key, Step};
+use crate::plan::{Inputs, Step};
 use crate::recipe::Mode as GeneratorMode;
-use crate::store::Record;
 
 use super::gate;
-use super::make::{self, Wanted};
+use super::make::{self, Made, Wanted};
 use super::model::{Baseline, Model};
 use super::score::{self, Scored};
 use super::selection::{Candidate, Selection};
@@ -35,8 +34,9 @@ pub fn choose(
     let mut losses = 0;
     loop {
         let all = wanted(session, survey, model, &look);
-        count(session, survey, &all, &look);
-        let Some(records) = make::candidates(session, survey, model, &all)? else {
+        let found = make::look_up(session.store, &all);
+        count(session, survey, &all, &found, &look);
+        let Some(made) = make::candidates(session, survey, model, &all, found)? else {
             count_refills(session, survey, model, &look);
             return Ok(None);
         };
@@ -44,8 +44,8 @@ pub fn choose(
             count_refills(session, survey, model, &look);
             return Ok(None);
         };
-        let (all, records, flawed) = without_flawed(all, records);
-        let scored = match scorer.score(session, survey, baseline, &all, &records)? {
+        let (all, images, flawed) = without_flawed(all, made);
+        let scored = match scorer.score(session, survey, baseline, &all, &images)? {
             score::Outcome::Due => {
                 count_refills(session, survey, model, &look);
                 return Ok(None);
@@ -60,14 +60,14 @@ pub fn choose(
         };
         let mut candidates: Vec<Candidate> = all
             .iter()
-            .zip(&records)
+            .zip(&images)
             .zip(scored)
-            .map(|((wanted, record), scored)| Candidate {
+            .map(|((wanted, &image), scored)| Candidate {
                 species: wanted.species,
-                key: Key(record.key),
-                image: record.blob("image").unwrap_or_default(),
+                key: wanted.key,
+                image,
                 source: wanted.source,
-                index: index_of(&wanted.inputs),
+                index: wanted.index,
                 verdict: select::judge(&scored.scores, &session.recipe.filter),
                 scored,
             })
@@ -92,23 +92,27 @@ pub fn choose(
 }
 
 /// Takes apart those that came out as no image: they are dropped for that, without being looked at.
-fn without_flawed(all: Vec<Wanted>, records: Vec<Record>) -> (Vec<Wanted>, Vec<Record>, Vec<Candidate>) {
-    let (flawed, whole): (Vec<_>, Vec<_>) =
-        all.into_iter().zip(records).partition(|(_, record)| make::has_no_image(record));
-    let flawed = flawed
-        .into_iter()
-        .map(|(wanted, record)| Candidate {
-            species: wanted.species,
-            key: Key(record.key),
-            image: Digest::default(),
-            source: wanted.source,
-            index: index_of(&wanted.inputs),
-            verdict: Verdict::Drop { reason: Reason::NotFinite, value: f64::NAN, threshold: f64::NAN },
-            scored: Scored::nothing(),
-        })
-        .collect();
-    let (all, records) = whole.into_iter().unzip();
-    (all, records, flawed)
+fn without_flawed(all: Vec<Wanted>, made: Vec<Made>) -> (Vec<Wanted>, Vec<Digest>, Vec<Candidate>) {
+    let (mut whole, mut images, mut flawed) =
+        (Vec::with_capacity(all.len()), Vec::with_capacity(all.len()), Vec::new());
+    for (wanted, made) in all.into_iter().zip(made) {
+        match made {
+            Some(image) => {
+                whole.push(wanted);
+                images.push(image);
+            }
+            None => flawed.push(Candidate {
+                species: wanted.species,
+                key: wanted.key,
+                image: Digest::default(),
+                source: wanted.source,
+                index: wanted.index,
+                verdict: Verdict::Drop { reason: Reason::NotFinite, value: f64::NAN, threshold: f64::NAN },
+                scored: Scored::nothing(),
+            }),
+        }
+    }
+    (whole, images, flawed)
 }
 
 fn keeps_losing(session: &Session<'_>) -> Error {
@@ -116,13 +120,6 @@ fn keeps_losing(session: &Session<'_>) -> Error {
         format!("the cache `{}` loses what is written to it", session.store.dir().display()),
         "check the disk, or use another folder by `--cache DIR`",
     )
-}
-
-fn index_of(inputs: &Inputs) -> u64 {
-    match inputs.get("index") {
-        Some(crate::plan::Value::Count(index)) => *index,
-        _ => 0,
-    }
 }
 
 /// How many candidates of each species to look at next; `None` if no species can be filled further.
@@ -140,7 +137,8 @@ fn next_round(survey: &Survey, candidates: &[Candidate], look: &[usize]) -> Opti
 /// The first `look` candidates of each species.
 pub fn wanted(session: &Session<'_>, survey: &Survey, model: &Model, look: &[usize]) -> Vec<Wanted> {
     let of_species = |(species, &n): (usize, &usize)| wanted_of(session, survey, model.digest, species, n);
-    look.iter().enumerate().flat_map(of_species).collect()
+    let each: Vec<Vec<Wanted>> = look.par_iter().enumerate().map(of_species).collect();
+    each.into_iter().flatten().collect()
 }
 
 /// The first `n` candidates of a species under the generator with these weights.
@@ -151,19 +149,14 @@ pub fn wanted_of(session: &Session<'_>, survey: &Survey, generator: Digest, spec
         GeneratorMode::Txt2Img => &[],
     };
     let name = &survey.dataset.species[species];
-    identities(settings.mode, settings.seed, name, photos, n)
-        .into_iter()
-        .map(|identity| make::wanted(session, survey, generator, species, identity.source, identity.index))
-        .collect()
+    make::wanted(session, survey, generator, species, &identities(settings.mode, settings.seed, name, photos, n))
 }
 
 /// Notes how many candidates of each species are there and how many are to make.
-pub fn count(session: &mut Session<'_>, survey: &Survey, all: &[Wanted], look: &[usize]) {
-    let store = session.store;
-    let there: Vec<bool> = all.par_iter().map(|wanted| store.has_hit(&wanted.key.0)).collect();
+pub fn count(session: &mut Session<'_>, survey: &Survey, all: &[Wanted], found: &[Option<Made>], look: &[usize]) {
     let mut cached = vec![0; look.len()];
-    for (wanted, there) in all.iter().zip(there) {
-        cached[wanted.species] += usize::from(there);
+    for (wanted, found) in all.iter().zip(found) {
+        cached[wanted.species] += usize::from(found.is_some());
     }
     session.ledger.species = survey.due(&cached, look);
 }
@@ -176,7 +169,7 @@ fn count_refills(session: &mut Session<'_>, survey: &Survey, model: &Model, look
         }
         let all = wanted_of(session, survey, model.digest, species, survey.caps[species]);
         let beyond = all.get(looked_at..).unwrap_or_default();
-        let missing = beyond.iter().filter(|wanted| !session.store.has_hit(&wanted.inputs.key().0)).count();
+        let missing = beyond.iter().filter(|wanted| !session.store.has_hit(&wanted.key.0)).count();
         session.ledger.species[species].refill = missing;
     }
 }

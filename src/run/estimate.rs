@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::nn::device;
-use crate::plan::inputs::{self, CandidateOf, PhotoList};
+use crate::plan::inputs::{self, CandidateOf, Digest, PhotoList};
 use crate::plan::{Inputs, Step, Value};
 use crate::recipe;
-use crate::store::{Record, Store};
+use crate::store::Store;
 
 use super::Walked;
 use super::ledger::Pending;
@@ -181,22 +181,44 @@ fn alike(a: &Inputs, b: &Inputs) -> bool {
 
 /// Earlier work of the kinds that are due, on this kind of device.
 struct Past {
-    by_kind: BTreeMap<String, Vec<(Inputs, Record, f64)>>,
+    by_kind: BTreeMap<String, Vec<Piece>>,
+}
+
+/// A piece of earlier work. Of a kind whose pieces all cost the same, the inputs are left out: there may be many.
+struct Piece {
+    inputs: Option<Inputs>,
+    /// A unit's.
+    seconds: f64,
+    /// Those of the first pieces alone: no more are measured.
+    outputs: Vec<Digest>,
 }
 
 impl Past {
     fn read(store: &Store, device: &str, pending: &[&Pending]) -> Result<Past> {
         let kinds: BTreeSet<&str> = pending.iter().map(|pending| pending.inputs.kind.as_str()).collect();
-        let mut by_kind: BTreeMap<String, Vec<(Inputs, Record, f64)>> = BTreeMap::new();
+        let mut by_kind: BTreeMap<String, Vec<Piece>> = BTreeMap::new();
         store.load()?;
-        store.each_record(|record, _| {
+        store.each_view(|record| {
+            let Some(kind) = Inputs::kind_of(record.inputs).filter(|kind| kinds.contains(kind)) else { return };
             if record.noted("device") != Some(device) {
                 return;
             }
-            let Some(seconds) = record.noted("seconds").and_then(|text| text.parse().ok()) else { return };
-            if let Some(inputs) = Inputs::decode(&record.inputs).filter(|inputs| kinds.contains(inputs.kind.as_str())) {
-                by_kind.entry(inputs.kind.clone()).or_default().push((inputs, record, seconds));
+            let Some(seconds) = record.noted("seconds").and_then(|text| text.parse::<f64>().ok()) else { return };
+            let inputs = match shape(kind) {
+                ([], None) => None,
+                _ => match Inputs::decode(record.inputs) {
+                    Some(inputs) => Some(inputs),
+                    None => return,
+                },
+            };
+            if !by_kind.contains_key(kind) {
+                by_kind.insert(kind.to_string(), Vec::new());
             }
+            let Some(pieces) = by_kind.get_mut(kind) else { return };
+            let measured = inputs.is_some() || pieces.len() < MEASURED;
+            let outputs = if measured { record.outputs().map(|(_, digest)| *digest).collect() } else { Vec::new() };
+            let seconds = seconds / inputs.as_ref().map_or(1.0, units).max(1.0);
+            pieces.push(Piece { inputs, seconds, outputs });
         });
         Ok(Past { by_kind })
     }
@@ -204,14 +226,15 @@ impl Past {
     /// Medians over work of the same shape; where there is none, over all work of the kind.
     fn cost(&self, store: &Store, pending: &Pending) -> Cost {
         let Some(all) = self.by_kind.get(&pending.inputs.kind) else { return Cost::default() };
-        let same: Vec<_> = all.iter().filter(|(inputs, ..)| alike(inputs, &pending.inputs)).collect();
+        let is_alike = |piece: &&Piece| piece.inputs.as_ref().is_none_or(|inputs| alike(inputs, &pending.inputs));
+        let same: Vec<&Piece> = all.iter().filter(is_alike).collect();
         let basis = if same.is_empty() { all.iter().collect() } else { same };
-        let mut each: Vec<f64> = basis.iter().map(|(inputs, _, seconds)| seconds / units(inputs).max(1.0)).collect();
+        let mut each: Vec<f64> = basis.iter().map(|piece| piece.seconds).collect();
         let n = units(&pending.inputs) * pending.count as f64;
         let seconds = median(&mut each).map(|one| one * n);
         // Outputs may be shared between records, as features are.
         let measured = &basis[..basis.len().min(MEASURED)];
-        let blobs: BTreeSet<_> = measured.iter().flat_map(|(_, record, _)| &record.outputs).map(|(_, d)| d).collect();
+        let blobs: BTreeSet<&Digest> = measured.iter().flat_map(|piece| &piece.outputs).collect();
         let sizes = blobs.iter().filter_map(|digest| std::fs::metadata(store.blob_path(digest)).ok());
         let bytes: u64 = sizes.map(|found| found.len()).sum();
         Cost { seconds, bytes: Some(bytes * pending.count as u64 / measured.len().max(1) as u64) }
@@ -226,6 +249,7 @@ fn median(values: &mut [f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Record;
 
     fn fit(steps: u64, size: u64) -> Inputs {
         Inputs::new("ddpm fit", 1).count("generator.size", size).count("generator.train.steps", steps)

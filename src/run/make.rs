@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Instant;
 
@@ -13,8 +13,9 @@ use rayon::prelude::*;
 
 use crate::diffusion::Request;
 use crate::error::{Error, Result};
+use crate::plan::candidate::Identity;
 use crate::plan::inputs::{self, CandidateOf, Digest};
-use crate::plan::{Inputs, Key, Step, candidate};
+use crate::plan::{Inputs, Key, Pattern, Step, Value, candidate};
 use crate::recipe::GeneratorKind;
 use crate::store::{Record, Store};
 
@@ -28,10 +29,9 @@ use super::survey::Survey;
 /// The note of a candidate that came out as no image.
 const FLAW: &str = "flaw";
 
-/// Whether a candidate's pixels or latents were no numbers, so that there is no image of it.
-pub fn has_no_image(record: &Record) -> bool {
-    record.notes.iter().any(|(name, _)| name == FLAW)
-}
+/// What a candidate's record says was made; `None` of one whose pixels or latents were no numbers, so that there is no
+/// image of it.
+pub type Made = Option<Digest>;
 
 /// A candidate with its key worked out.
 #[derive(Debug, Clone)]
@@ -39,47 +39,87 @@ pub struct Wanted {
     /// Index into the dataset's species.
     pub species: usize,
     pub source: Option<Digest>,
-    pub inputs: Inputs,
-    /// Of the inputs.
+    /// How many earlier candidates of the species share that source.
+    pub index: u64,
     pub key: Key,
+    pattern: Arc<Pattern>,
 }
 
-/// The wanted candidate's key inputs under this generator.
+impl Wanted {
+    /// What it is made from.
+    pub fn inputs(&self) -> Inputs {
+        self.pattern.filled(&values(self.source, self.index))
+    }
+}
+
+/// Candidates of a species under this generator, by source and index.
 pub fn wanted(
     session: &Session<'_>,
     survey: &Survey,
     generator: Digest,
     species: usize,
-    source: Option<Digest>,
-    index: u64,
-) -> Wanted {
+    identities: &[Identity],
+) -> Vec<Wanted> {
+    let Some(first) = identities.first() else { return Vec::new() };
     let name = &survey.dataset.species[species];
     let prompt = match &session.recipe.generator.kind {
         GeneratorKind::StableDiffusion(model) => Some(candidate::prompt(model, name)),
         GeneratorKind::Ddpm(_) => None,
     };
-    let of = CandidateOf { generator, species: name, class: species, prompt: prompt.as_deref(), source, index };
-    let inputs = inputs::candidate(&session.recipe.generator, &of);
-    Wanted { species, source, key: inputs.key(), inputs }
+    let of = CandidateOf {
+        generator,
+        species: name,
+        class: species,
+        prompt: prompt.as_deref(),
+        source: first.source,
+        index: first.index,
+    };
+    let open: &[&str] = if first.source.is_some() { &["index", "source photo"] } else { &["index"] };
+    let pattern = Arc::new(Pattern::new(inputs::candidate(&session.recipe.generator, &of), open));
+    identities
+        .iter()
+        .map(|&Identity { source, index }| {
+            let key = pattern.key(&values(source, index));
+            Wanted { species, source, index, key, pattern: Arc::clone(&pattern) }
+        })
+        .collect()
 }
 
-/// The records of the candidates, in order: those that are missing are made first. Planning, they are noted, and the
+/// In the order of a candidate's open fields.
+fn values(source: Option<Digest>, index: u64) -> Vec<Value> {
+    std::iter::once(Value::Count(index)).chain(source.map(Value::Digest)).collect()
+}
+
+/// What the cache has of the candidates, in order; `None` of those that are missing.
+pub fn look_up(store: &Store, all: &[Wanted]) -> Vec<Option<Made>> {
+    all.par_iter().map(|wanted| look_up_one(store, wanted)).collect()
+}
+
+fn look_up_one(store: &Store, wanted: &Wanted) -> Option<Made> {
+    store.hit_with(&wanted.key.0, |found| match found.noted(FLAW) {
+        Some(_) => Some(None),
+        None => found.blob("image").map(Some),
+    })
+}
+
+/// The images of the candidates, in order: those that were not `found` are made first. Planning, they are noted, and the
 /// answer is `None` if there are any.
 pub fn candidates(
     session: &mut Session<'_>,
     survey: &Survey,
     model: &Model,
     all: &[Wanted],
-) -> Result<Option<Vec<Record>>> {
+    mut found: Vec<Option<Made>>,
+) -> Result<Option<Vec<Made>>> {
     let store = session.store;
-    let missing: Vec<usize> = (0..all.len()).into_par_iter().filter(|&i| !store.has_hit(&all[i].key.0)).collect();
+    let missing: Vec<usize> = (0..all.len()).filter(|&i| found[i].is_none()).collect();
     mark(session, survey, all);
     session.used.extend(all.iter().map(|wanted| wanted.key.0));
     if !missing.is_empty() {
         for reason in reasons(session, survey, all, &missing) {
             session.ledger.due(Step::Candidates, reason);
         }
-        session.ledger.pend(Step::Candidates, "candidates", &all[missing[0]].inputs, missing.len());
+        session.ledger.pend(Step::Candidates, "candidates", &all[missing[0]].inputs(), missing.len());
         if session.mode == Mode::Plan {
             return Ok(None);
         }
@@ -88,16 +128,16 @@ pub fn candidates(
         }
         make(session, survey, model, all, &missing)?;
     }
-    all.par_iter()
-        .map(|wanted| {
-            store.hit(&wanted.key.0).map(Some).ok_or_else(|| {
-                Error::input_help(
-                    format!("a candidate that was just made is not in the cache `{}`", store.dir().display()),
-                    "check the disk, or use another folder by `--cache DIR`",
-                )
-            })
-        })
-        .collect()
+    for i in missing {
+        found[i] = look_up_one(store, &all[i]);
+    }
+    let made: Option<Vec<Made>> = found.into_iter().collect();
+    made.map(Some).ok_or_else(|| {
+        Error::input_help(
+            format!("a candidate that was just made is not in the cache `{}`", store.dir().display()),
+            "check the disk, or use another folder by `--cache DIR`",
+        )
+    })
 }
 
 /// A species' name for its candidates in the memory of the last build.
@@ -138,12 +178,12 @@ fn cause(session: &Session<'_>, survey: &Survey, wanted: &Wanted) -> (String, Ve
         let list: Vec<String> = causes.iter().map(Cause::to_string).collect();
         (if list.is_empty() { otherwise.to_string() } else { list.join("; ") }, causes)
     };
-    if session.store.record(&wanted.inputs.key().0).is_some() {
+    if session.store.record(&wanted.key.0).is_some() {
         return said(Vec::new(), "no longer in the cache");
     }
     let old = session.last_record(&slot(survey, wanted.species)).and_then(|old| Inputs::decode(&old.inputs));
     let Some(old) = old else { return said(session.edits("candidates"), "not made before") };
-    let mut differences = wanted.inputs.differences(&old);
+    let mut differences = wanted.inputs().differences(&old);
     differences.retain(|change| change.field != "index" && change.field != "source photo");
     if differences.is_empty() {
         return said(session.edits("candidates"), "more are wanted");
@@ -193,7 +233,7 @@ fn make(session: &mut Session<'_>, survey: &Survey, model: &Model, all: &[Wanted
                     let images = generator.generate(&requests)?;
                     let seconds = format!("{:.4}", started.elapsed().as_secs_f64() / images.len().max(1) as f64);
                     let blank =
-                        chunk.iter().map(|&i| session.blank(&all[i].inputs).note("seconds", &seconds)).collect();
+                        chunk.iter().map(|&i| session.blank(&all[i].inputs()).note("seconds", &seconds)).collect();
                     Ok(Batch { blank, images })
                 })
                 // Where nobody takes it, keeping failed: that is said below.
@@ -216,7 +256,7 @@ fn make(session: &mut Session<'_>, survey: &Survey, model: &Model, all: &[Wanted
 fn requests_of(survey: &Survey, all: &[Wanted], chunk: &[usize]) -> Result<Vec<Request>> {
     let open = |&i: &usize| {
         let source = all[i].source.map(|digest| survey.photo_by_digest(&digest)).transpose()?;
-        Ok(Request { class: all[i].species, noise: all[i].inputs.key().0, source })
+        Ok(Request { class: all[i].species, noise: all[i].key.0, source })
     };
     chunk.par_iter().map(open).collect()
 }
@@ -246,9 +286,13 @@ pub fn damaged_in_use() -> Error {
 
 /// The pixels of a candidate; `None` if its blob turned out damaged, and is now forgotten.
 pub fn pixels(store: &Store, record: &Record) -> Result<Option<RgbImage>> {
-    let Some(digest) = record.blob("image") else { return Ok(None) };
-    let Some(bytes) = store.get(&digest)? else { return Ok(None) };
-    from_png(&store.blob_path(&digest), &bytes).map(Some)
+    record.blob("image").map_or(Ok(None), |image| pixels_of(store, &image))
+}
+
+/// The pixels of a candidate's image; `None` if it turned out damaged, and is now forgotten.
+pub fn pixels_of(store: &Store, image: &Digest) -> Result<Option<RgbImage>> {
+    let Some(bytes) = store.get(image)? else { return Ok(None) };
+    from_png(&store.blob_path(image), &bytes).map(Some)
 }
 
 /// The pixels of a candidate's blob; `path` names it in messages.

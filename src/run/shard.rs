@@ -68,8 +68,9 @@ pub fn build(session: &mut Session<'_>, shard: Shard) -> Result<Vec<String>> {
     for wanted in &all {
         part[wanted.species] += 1;
     }
-    choose::count(session, &survey, &all, &part);
-    make::candidates(session, &survey, &model, &all)?;
+    let found = make::look_up(session.store, &all);
+    choose::count(session, &survey, &all, &found, &part);
+    make::candidates(session, &survey, &model, &all, found)?;
     let number = crate::text::thousands(all.len());
     notes.push(format!("shard {shard} has {number} of {}", crate::text::count(total, "candidate")));
     Ok(notes)

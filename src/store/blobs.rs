@@ -45,6 +45,14 @@ pub enum Found {
     Damaged(PathBuf),
 }
 
+/// What was read of a folder.
+pub struct FolderRead {
+    pub whole: Vec<Digest>,
+    /// Of those that are whole.
+    pub bytes: u64,
+    pub left: Vec<Digest>,
+}
+
 /// A blob's file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BlobFile {
@@ -128,18 +136,28 @@ impl Blobs {
         Ok(Found::Damaged(path))
     }
 
-    /// Reads the blobs of one of the 256 folders: how many are whole, their bytes, and those that are not, to be looked
-    /// at by [`get`](Self::get).
-    pub fn read_folder(&self, head: u8) -> Result<(usize, u64, Vec<Digest>)> {
-        let (mut whole, mut bytes, mut left) = (0, 0, Vec::new());
+    /// Reads the blobs of one of the 256 folders: which are whole, their bytes, and which are not, to be looked at by
+    /// [`get`](Self::get).
+    pub fn read_folder(&self, head: u8) -> Result<FolderRead> {
+        let mut read = FolderRead { whole: self.digests(head)?, bytes: 0, left: Vec::new() };
         let mut buffer = vec![0; PIECE];
-        for digest in self.digests(head)? {
-            match length_if_whole(&self.path(&digest), &digest, &mut buffer) {
-                Ok(Some(length)) => (whole, bytes) = (whole + 1, bytes + length),
-                _ => left.push(digest),
+        read.whole.retain(|digest| match length_if_whole(&self.path(digest), digest, &mut buffer) {
+            Ok(Some(length)) => {
+                read.bytes += length;
+                true
             }
-        }
-        Ok((whole, bytes, left))
+            _ => {
+                read.left.push(*digest);
+                false
+            }
+        });
+        Ok(read)
+    }
+
+    /// Takes blobs that were just read for the list of those that are there.
+    pub fn list_is<'d>(&self, digests: impl Iterator<Item = &'d Digest>) {
+        let set = digests.map(prefix).collect();
+        *self.present.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(set);
     }
 
     /// Removes a blob, if it is there; somebody else's is denied instead.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use super::Store;
 use super::blobs::Found;
+use super::{Store, View};
 use crate::error::{IoContext, Result};
 
 /// What a check found.
@@ -35,23 +35,21 @@ impl Store {
         );
         loaded?;
         let mut checked = Checked::default();
-        let mut left = Vec::new();
-        for (blobs, bytes, of_folder) in folders? {
-            (checked.blobs, checked.bytes) = (checked.blobs + blobs, checked.bytes + bytes);
-            left.extend(of_folder);
+        let folders = folders?;
+        self.own.blobs.list_is(folders.iter().flat_map(|folder| &folder.whole));
+        for folder in &folders {
+            (checked.blobs, checked.bytes) = (checked.blobs + folder.whole.len(), checked.bytes + folder.bytes);
         }
-        for digest in left {
+        for digest in folders.iter().flat_map(|folder| &folder.left) {
             checked.blobs += 1;
-            match self.own.get(&digest) {
+            match self.own.get(digest) {
                 Ok(Found::Bytes(bytes)) => checked.bytes += bytes.len() as u64,
                 Ok(_) => {}
                 Err(error) => checked.damage.push(error.to_string()),
             }
         }
-        self.each_record(|record, _| {
-            checked.records += 1;
-            checked.incomplete += usize::from(!record.outputs.iter().all(|(_, digest)| self.own.blobs.has(digest)));
-        });
+        let is_incomplete = |record: View<'_>| !record.outputs().all(|(_, digest)| self.own.blobs.has(digest));
+        (checked.records, checked.incomplete) = self.own.log().count(is_incomplete);
         for (key, _) in self.all_unfinished()? {
             if self.unfinished(&key)?.is_some() {
                 checked.unfinished += 1;

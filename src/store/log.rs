@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use super::blobs;
 use super::frame::{self, FORGOTTEN, Frame, HEAD, MAGIC, MENDED, RECORD, SUM};
 use super::index::Index;
-use super::record::Record;
+use super::record::{Record, View};
 use crate::error::{Error, IoContext, Result};
 
 /// Bytes at the log's end that stand for all of it in a fingerprint.
@@ -92,6 +92,11 @@ impl Log {
         Record::decode(key, self.payload(key)?)
     }
 
+    /// The record of a key where it stands.
+    pub fn view(&self, key: &[u8; 32]) -> Option<View<'_>> {
+        View::of(self.payload(key)?)
+    }
+
     /// Whether there is a record of a key, and all its blobs are there as `has` says.
     pub fn complete(&self, key: &[u8; 32], has: impl FnMut(&[u8; 32]) -> bool) -> bool {
         self.payload(key).is_some_and(|payload| super::record::all_blobs(payload, has))
@@ -104,6 +109,27 @@ impl Log {
                 look(record, HEAD + frame::payload(&self.bytes, at).len() + SUM);
             }
         }
+    }
+
+    /// Every living record where it stands, in the order of the log.
+    pub fn each_view(&self, mut look: impl FnMut(View<'_>)) {
+        for at in self.index.offsets() {
+            if frame::kind(&self.bytes, at) == RECORD
+                && let Some(view) = View::of(frame::payload(&self.bytes, at))
+            {
+                look(view);
+            }
+        }
+    }
+
+    /// How many living records there are, and how many of them are so.
+    pub fn count(&self, is_so: impl Fn(View<'_>) -> bool + Sync) -> (usize, usize) {
+        let of_one = |at: usize| {
+            let record = (frame::kind(&self.bytes, at) == RECORD).then(|| frame::payload(&self.bytes, at));
+            record.and_then(View::of).map_or((0, 0), |view| (1, usize::from(is_so(view))))
+        };
+        let sum = |a: (usize, usize), b: (usize, usize)| (a.0 + b.0, a.1 + b.1);
+        self.index.offsets().into_par_iter().with_min_len(256).map(of_one).reduce(|| (0, 0), sum)
     }
 
     /// Appends records in one write.

@@ -39,7 +39,7 @@ use crate::error::{IoContext, Result};
 pub use blobs::{BlobFile, Digest};
 pub use check::Checked;
 pub use merge::{Conflict, Merged};
-pub use record::Record;
+pub use record::{Record, View};
 pub use uses::{Held, Uses};
 
 use blobs::Found;
@@ -124,6 +124,20 @@ impl Store {
         self.levels().any(|level| level.log().complete(key, |digest| self.has(digest)))
     }
 
+    /// What `read` makes of the record of a key if every blob that it names is there: [`Store::hit`] without a copy.
+    pub fn hit_with<T>(&self, key: &[u8; 32], read: impl Fn(View<'_>) -> Option<T>) -> Option<T> {
+        self.levels().find_map(|level| {
+            let log = level.log();
+            let view = log.view(key)?;
+            view.outputs().all(|(_, digest)| self.has(digest)).then(|| read(view))?
+        })
+    }
+
+    /// What `read` makes of the record of a key, whether or not its blobs are still there.
+    pub fn record_with<T>(&self, key: &[u8; 32], read: impl Fn(View<'_>) -> Option<T>) -> Option<T> {
+        self.levels().find_map(|level| read(level.log().view(key)?))
+    }
+
     /// Keeps records, in one append: either all of a batch is there after a crash, or a part that is whole by itself.
     pub fn commit(&self, records: &[Record]) -> Result<()> {
         self.own.log_to_write()?.append(records)
@@ -149,6 +163,11 @@ impl Store {
     /// Shows every record of our own cache, one at a time (all of them at once may be many), with its bytes in the log.
     pub fn each_record(&self, look: impl FnMut(Record, usize)) {
         self.own.log().each(look);
+    }
+
+    /// Shows every record of our own cache where it stands.
+    pub fn each_view(&self, look: impl FnMut(View<'_>)) {
+        self.own.log().each_view(look);
     }
 
     /// Keeps bytes as a blob.

@@ -89,6 +89,67 @@ impl Record {
     }
 }
 
+/// A record where it stands in the log: nothing is copied that is not asked for.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// Canonical bytes, as [`Record::inputs`].
+    pub inputs: &'a [u8],
+    /// As [`Record::inline`].
+    pub inline: &'a [u8],
+    outputs: &'a [u8],
+    notes: &'a [u8],
+}
+
+impl<'a> View<'a> {
+    /// Of the log's bytes; `None` if they are no record.
+    pub(super) fn of(mut bytes: &'a [u8]) -> Option<View<'a>> {
+        let rest = &mut bytes;
+        let inputs = pull(rest)?;
+        let outputs = *rest;
+        for _ in 0..number(rest)? {
+            pull(rest)?;
+            *rest = rest.split_first_chunk::<32>()?.1;
+        }
+        let inline = pull(rest)?;
+        let notes = *rest;
+        for _ in 0..number(rest)? {
+            pull(rest)?;
+            pull(rest)?;
+        }
+        rest.is_empty().then_some(View { inputs, inline, outputs, notes })
+    }
+
+    /// What was made: name and blob.
+    pub fn outputs(&self) -> impl Iterator<Item = (&'a [u8], &'a Digest)> + use<'a> {
+        let mut rest = self.outputs;
+        let count = number(&mut rest).unwrap_or(0);
+        (0..count).map_while(move |_| {
+            let name = pull(&mut rest)?;
+            let (digest, tail) = rest.split_first_chunk::<32>()?;
+            rest = tail;
+            Some((name, digest))
+        })
+    }
+
+    /// The blob of that name.
+    pub fn blob(&self, name: &str) -> Option<Digest> {
+        self.outputs().find(|(output, _)| *output == name.as_bytes()).map(|(_, digest)| *digest)
+    }
+
+    /// The note of that name.
+    pub fn noted(&self, name: &str) -> Option<&'a str> {
+        let mut rest = self.notes;
+        let count = number(&mut rest)?;
+        for _ in 0..count {
+            let (note, text) = (pull(&mut rest)?, pull(&mut rest)?);
+            if note == name.as_bytes() {
+                return std::str::from_utf8(text).ok();
+            }
+        }
+        None
+    }
+}
+
 /// Whether a record's bytes can be read and `has` says yes to all its blobs.
 pub(super) fn all_blobs(mut bytes: &[u8], mut has: impl FnMut(&Digest) -> bool) -> bool {
     let rest = &mut bytes;

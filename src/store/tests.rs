@@ -74,6 +74,44 @@ fn a_record_without_its_blob_is_a_miss() {
 }
 
 #[test]
+fn a_record_read_where_it_stands_says_what_a_copy_says() {
+    let (_dir, store) = open();
+    let digest = store.put(b"bird").unwrap();
+    let made =
+        Record::of(vec![7; 40]).output("other", digest).output("image", digest).inline(vec![1, 2]).note("a", "b");
+    store.commit(&[made.clone(), record(1)]).unwrap();
+    let all = |found: View<'_>| {
+        let outputs: Vec<_> = found.outputs().map(|(name, digest)| (name.to_vec(), *digest)).collect();
+        let notes = ["a", "none"].map(|name| found.noted(name).map(str::to_string));
+        Some((found.inputs.to_vec(), outputs, found.blob("image"), found.blob("none"), found.inline.to_vec(), notes))
+    };
+    let outputs = vec![(b"other".to_vec(), digest), (b"image".to_vec(), digest)];
+    let notes = [Some("b".to_string()), None];
+    let wanted = Some((vec![7; 40], outputs, Some(digest), None, vec![1, 2], notes));
+    assert_eq!(store.hit_with(&made.key, all), wanted);
+    assert_eq!(store.record_with(&made.key, all), wanted);
+    // Its blob is missing.
+    assert_eq!(store.hit_with(&record(1).key, all), None);
+    assert!(store.record_with(&record(1).key, all).is_some());
+    assert_eq!(store.hit_with(&[0; 32], all), None);
+    let mut seen = 0;
+    store.each_view(|_| seen += 1);
+    assert_eq!(seen, 2);
+}
+
+#[test]
+fn a_check_counts_records_that_lack_a_blob() {
+    let (_dir, store) = open();
+    let digest = store.put(b"bird").unwrap();
+    let whole: Vec<Record> = (0..5).map(|n| Record::of(vec![n; 40]).output("image", digest)).collect();
+    store.commit(&whole).unwrap();
+    store.commit(&[record(7), record(8)]).unwrap();
+    let checked = Store::open(store.dir()).unwrap().check().unwrap();
+    assert_eq!((checked.blobs, checked.bytes, checked.records, checked.incomplete), (1, 4, 7, 2));
+    assert!(checked.damage.is_empty());
+}
+
+#[test]
 fn the_last_record_of_a_key_counts_and_a_forgotten_one_is_gone() {
     let (_dir, store) = open();
     let newer = Record { inline: vec![9], ..record(1) };

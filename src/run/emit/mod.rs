@@ -5,11 +5,13 @@ mod tables;
 
 use std::path::PathBuf;
 
+use rayon::prelude::*;
+
 use crate::dataset::encoding;
 use crate::dataset::stat_index::StatIndex;
 use crate::error::Result;
 use crate::plan::inputs::{self, Digest, PhotoList};
-use crate::plan::{Inputs, Step};
+use crate::plan::{Inputs, Key, Pattern, Step, Value};
 use crate::store::Store;
 
 use super::explain::Reason;
@@ -35,9 +37,13 @@ pub struct Synthetic {
 pub fn encode(session: &mut Session<'_>, survey: &Survey, selection: &Selection) -> Result<Option<Vec<Synthetic>>> {
     let encoding = survey.encoding_digest()?;
     let kept: Vec<&Candidate> = selection.kept().collect();
-    let inputs: Vec<Inputs> = kept.iter().map(|candidate| inputs::encoded(candidate.image, encoding)).collect();
-    session.used.extend(inputs.iter().map(|inputs| inputs.key().0));
-    let missing: Vec<usize> = (0..kept.len()).filter(|&i| session.store.hit(&inputs[i].key().0).is_none()).collect();
+    let pattern = Pattern::new(inputs::encoded(Digest::default(), encoding), &["image"]);
+    let keys: Vec<Key> = kept.par_iter().map(|candidate| pattern.key(&[Value::Digest(candidate.image)])).collect();
+    session.used.extend(keys.iter().map(|key| key.0));
+    let store = session.store;
+    let look_up = |key: &Key| store.hit_with(&key.0, |found| found.blob("file"));
+    let mut files: Vec<Option<Digest>> = keys.par_iter().map(look_up).collect();
+    let missing: Vec<usize> = (0..kept.len()).filter(|&i| files[i].is_none()).collect();
     if !missing.is_empty() {
         let n = crate::text::count(missing.len(), "image");
         session.ledger.due(Step::Emit, format!("{n} to be encoded as {}", survey.encoding));
@@ -49,23 +55,20 @@ pub fn encode(session: &mut Session<'_>, survey: &Survey, selection: &Selection)
             let records = chunk
                 .iter()
                 .map(|&i| {
-                    let record = session.store.record(&kept[i].key.0).unwrap_or_default();
-                    let image = make::pixels(session.store, &record)?.ok_or_else(make::damaged_in_use)?;
-                    let file = session.store.put(&encoding::encode(&survey.encoding, &image)?)?;
-                    Ok(session.blank(&inputs[i]).output("file", file))
+                    let image = make::pixels_of(store, &kept[i].image)?.ok_or_else(make::damaged_in_use)?;
+                    let file = store.put(&encoding::encode(&survey.encoding, &image)?)?;
+                    files[i] = Some(file);
+                    let inputs = pattern.filled(&[Value::Digest(kept[i].image)]);
+                    Ok(session.blank(&inputs).output("file", file))
                 })
                 .collect::<Result<Vec<_>>>()?;
-            session.store.commit(&records)?;
+            store.commit(&records)?;
         }
     }
     kept.iter()
-        .zip(&inputs)
-        .map(|(candidate, inputs)| {
-            let file = session
-                .store
-                .hit(&inputs.key().0)
-                .and_then(|record| record.blob("file"))
-                .ok_or_else(make::damaged_in_use)?;
+        .zip(files)
+        .map(|(candidate, file)| {
+            let file = file.ok_or_else(make::damaged_in_use)?;
             Ok(Synthetic { species: candidate.species, file })
         })
         .collect::<Result<Vec<_>>>()

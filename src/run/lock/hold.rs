@@ -113,7 +113,7 @@ fn candidate_changes(session: &Session<'_>, survey: &Survey, lock: &Lock) -> Vec
         // Refills come after the wanted ones; the lock says how far they went.
         let n = old.len().clamp(survey.wanted[species], survey.caps[species]);
         let wanted = generator.map(|generator| choose::wanted_of(session, survey, generator, species, n));
-        let new: BTreeSet<Key> = wanted.unwrap_or_default().iter().map(|wanted| wanted.inputs.key()).collect();
+        let new: BTreeSet<Key> = wanted.unwrap_or_default().iter().map(|wanted| wanted.key).collect();
         if *old == new {
             continue;
         }

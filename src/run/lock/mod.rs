@@ -53,7 +53,11 @@ pub struct Machine {
 impl Machine {
     /// Where a record was made.
     pub fn of(record: &Record) -> Machine {
-        let noted = |name| record.noted(name).unwrap_or("unknown").to_string();
+        Machine::noted(|name| record.noted(name))
+    }
+
+    fn noted<'r>(note: impl Fn(&str) -> Option<&'r str>) -> Machine {
+        let noted = |name| note(name).unwrap_or("unknown").to_string();
         Machine { device: noted("device"), libtorch: noted("libtorch") }
     }
 }
@@ -132,10 +136,11 @@ impl Lock {
     /// Takes the candidates of a selection.
     fn select(&mut self, session: &Session<'_>, survey: &Survey, selection: &Selection) {
         for candidate in &selection.candidates {
-            let machine = session.store.record(&candidate.key.0).map_or_else(Machine::default, |r| Machine::of(&r));
+            let machine =
+                session.store.record_with(&candidate.key.0, |found| Some(Machine::noted(|name| found.noted(name))));
             let image = Image { digest: candidate.image, kept: candidate.verdict.keeps() };
             let species = &survey.dataset.species[candidate.species];
-            let by_species = self.candidates.entry(machine).or_default();
+            let by_species = self.candidates.entry(machine.unwrap_or_default()).or_default();
             match by_species.get_mut(species) {
                 Some(images) => images.insert(candidate.key, image),
                 None => by_species.entry(species.clone()).or_default().insert(candidate.key, image),

@@ -11,9 +11,9 @@ use rayon::prelude::*;
 use crate::error::Result;
 use crate::plan::inputs::{self, Digest};
 use crate::plan::select::Scores;
-use crate::plan::{Inputs, Step};
+use crate::plan::{Inputs, Key, Pattern, Step, Value};
 use crate::score::features::Features;
-use crate::store::{Record, Store};
+use crate::store::{Record, Store, View};
 use crate::train::Classifier;
 
 use super::make::{self, Wanted};
@@ -81,39 +81,37 @@ impl Scorer {
         survey: &Survey,
         baseline: &Baseline,
         all: &[Wanted],
-        records: &[Record],
+        images: &[Digest],
     ) -> Result<Outcome> {
-        let references = self.references.digests();
-        let keys: Vec<Keys> = all
-            .par_iter()
-            .zip(records)
-            .map(|(wanted, record)| {
-                let image = record.blob("image").unwrap_or_default();
-                Keys::new(image, references[wanted.species], self.side, wanted, baseline)
-            })
-            .collect();
+        let asked = Asked::new(&self.references.digests(), self.side, baseline);
+        let keys: Vec<Keys> = all.par_iter().zip(images).map(|(wanted, &image)| asked.keys(image, wanted)).collect();
         for keys in &keys {
-            session.used.extend([&keys.copy, &keys.class].map(|inputs| inputs.key().0));
-            session.used.extend(keys.source.as_ref().map(|inputs| inputs.key().0));
+            session.used.extend([keys.copy.0, keys.class.0]);
+            session.used.extend(keys.source.map(|key| key.0));
         }
-        let due: Vec<(usize, Due)> =
-            keys.iter().map(|keys| keys.due(session)).enumerate().filter(|(_, due)| due.any()).collect();
+        let store = session.store;
+        let mut found: Vec<Look> = keys.par_iter().map(|keys| keys.look_up(store)).collect();
+        let due: Vec<(usize, Due)> = found.iter().map(Look::due).enumerate().filter(|(_, due)| due.any()).collect();
         if !due.is_empty() {
             let reason = format!("{} not scored yet", crate::text::count(due.len(), "candidate"));
             session.ledger.due(Step::Scores, reason);
-            session.ledger.pend(Step::Scores, "scores", &keys[due[0].0].class, due.len());
+            let first = due[0].0;
+            session.ledger.pend(Step::Scores, "scores", &asked.class(images[first], &all[first]), due.len());
             if session.mode == Mode::Plan {
                 return Ok(Outcome::Due);
             }
-            if !self.measure(session, survey, baseline, all, records, &keys, &due)? {
+            if !self.measure(session, survey, baseline, all, images, &asked, &due)? {
                 return Ok(Outcome::Lost);
+            }
+            for &(i, _) in &due {
+                found[i] = keys[i].look_up(store);
             }
         }
         if session.mode == Mode::Build {
             let species = all.iter().map(|wanted| wanted.species).collect();
             self.references.note(session, survey, &species)?;
         }
-        let scored: Option<Vec<Scored>> = keys.par_iter().map(|keys| keys.read(session.store)).collect();
+        let scored: Option<Vec<Scored>> = found.into_iter().map(Look::scored).collect();
         Ok(scored.map_or(Outcome::Lost, Outcome::Scored))
     }
 
@@ -125,8 +123,8 @@ impl Scorer {
         survey: &Survey,
         baseline: &Baseline,
         all: &[Wanted],
-        records: &[Record],
-        keys: &[Keys],
+        images_of: &[Digest],
+        asked: &Asked,
         due: &[(usize, Due)],
     ) -> Result<bool> {
         let asks = due.iter().any(|(_, due)| due.class);
@@ -136,7 +134,7 @@ impl Scorer {
             stop::check()?;
             let mut images = Vec::with_capacity(chunk.len());
             for &(i, _) in chunk {
-                let Some(image) = make::pixels(session.store, &records[i])? else {
+                let Some(image) = make::pixels_of(session.store, &images_of[i])? else {
                     session.report_damage();
                     return Ok(false);
                 };
@@ -145,19 +143,24 @@ impl Scorer {
             let started = Instant::now();
             let mut done = Vec::new();
             if let Some(classifier) = &classifier {
-                classify(session, classifier, all, keys, chunk, &images, &mut done)?;
+                classify(session, classifier, all, images_of, asked, chunk, &images, &mut done)?;
             }
             for ((i, due), image) in chunk.iter().zip(&images) {
                 if due.copy {
-                    let known = |references| copy_of(session.store, &keys[*i], references, self.side);
+                    let known = |references| copy_of(session.store, images_of[*i], references, self.side);
                     let nearest = self.references.nearest(session, survey, all[*i].species, image, &known)?;
                     let (copy, of) = nearest.map_or((f64::NAN, [0; 32]), |nearest| (nearest.ssim, nearest.photo));
-                    done.push(session.blank(&keys[*i].copy).inline([&copy.to_le_bytes()[..], &of].concat()));
+                    done.push(
+                        session
+                            .blank(&asked.copy(images_of[*i], &all[*i]))
+                            .inline([&copy.to_le_bytes()[..], &of].concat()),
+                    );
                 }
-                if let (true, Some(inputs), Some(source)) = (due.source, &keys[*i].source, all[*i].source) {
+                if let (true, Some(source)) = (due.source, all[*i].source) {
+                    let inputs = inputs::source_score(images_of[*i], source, self.side);
                     let source = prepare(&survey.photo_by_digest(&source)?, self.side)?;
                     let like = prepare(image, self.side)?.ssim(&source)?;
-                    done.push(session.blank(inputs).inline(like.to_le_bytes().to_vec()));
+                    done.push(session.blank(&inputs).inline(like.to_le_bytes().to_vec()));
                 }
             }
             // Once an image, for the estimates of later plans.
@@ -176,46 +179,99 @@ impl Scorer {
 }
 
 /// What the classifier says of those of a chunk that it was not asked about, as records.
+#[allow(clippy::too_many_arguments)]
 fn classify(
     session: &Session<'_>,
     classifier: &Classifier,
     all: &[Wanted],
-    keys: &[Keys],
+    images_of: &[Digest],
+    asked: &Asked,
     chunk: &[(usize, Due)],
     images: &[RgbImage],
     done: &mut Vec<Record>,
 ) -> Result<()> {
-    let (asked, images): (Vec<usize>, Vec<RgbImage>) =
+    let (chosen, images): (Vec<usize>, Vec<RgbImage>) =
         chunk.iter().zip(images).filter(|((_, due), _)| due.class).map(|((i, _), image)| (*i, image.clone())).unzip();
-    if asked.is_empty() {
+    if chosen.is_empty() {
         return Ok(());
     }
-    let classes: Vec<usize> = asked.iter().map(|&i| all[i].species).collect();
+    let classes: Vec<usize> = chosen.iter().map(|&i| all[i].species).collect();
     let said = classifier.predict(&InMemory { images: &images, classes: &classes }, CLASSIFIER_BATCH)?;
     let features = session.store.put(&features_to_bytes(said.dims, &said.features))?;
-    for (row, &i) in asked.iter().enumerate() {
+    for (row, &i) in chosen.iter().enumerate() {
         let inline = [
             &f64::from(said.row(row)[all[i].species]).to_le_bytes()[..],
             &(said.top(row) as u64).to_le_bytes(),
             &(row as u64).to_le_bytes(),
         ];
-        done.push(session.blank(&keys[i].class).output("features", features).inline(inline.concat()));
+        done.push(
+            session.blank(&asked.class(images_of[i], &all[i])).output("features", features).inline(inline.concat()),
+        );
     }
     Ok(())
 }
 
 /// The copy score that an image has against other references, if that is known.
-fn copy_of(store: &Store, keys: &Keys, references: Digest, side: usize) -> Option<Nearest> {
-    let record = store.hit(&inputs::copy_score(keys.image, references, side).key().0)?;
-    nearest(&record.inline)
+fn copy_of(store: &Store, image: Digest, references: Digest, side: usize) -> Option<Nearest> {
+    store.hit_with(&inputs::copy_score(image, references, side).key().0, |found| nearest(found.inline))
 }
 
-/// The records of one candidate's scores.
+/// What is asked of every candidate, open for its image.
+struct Asked {
+    /// By species.
+    copy: Vec<Pattern>,
+    source: Pattern,
+    class: Pattern,
+}
+
+impl Asked {
+    fn new(references: &[Digest], side: usize, baseline: &Baseline) -> Asked {
+        let image = Digest::default();
+        let copy = |&references: &Digest| Pattern::new(inputs::copy_score(image, references, side), &["image"]);
+        Asked {
+            copy: references.iter().map(copy).collect(),
+            source: Pattern::new(inputs::source_score(image, image, side), &["image", "source photo"]),
+            class: Pattern::new(inputs::class_score(image, baseline.fitted.digest, 0), &["image", "class"]),
+        }
+    }
+
+    fn keys(&self, image: Digest, wanted: &Wanted) -> Keys {
+        let source = |source| self.source.key(&[Value::Digest(image), Value::Digest(source)]);
+        Keys {
+            copy: self.copy[wanted.species].key(&[Value::Digest(image)]),
+            source: wanted.source.map(source),
+            class: self.class.key(&[Value::Digest(image), Value::Count(wanted.species as u64)]),
+        }
+    }
+
+    fn copy(&self, image: Digest, wanted: &Wanted) -> Inputs {
+        self.copy[wanted.species].filled(&[Value::Digest(image)])
+    }
+
+    fn class(&self, image: Digest, wanted: &Wanted) -> Inputs {
+        self.class.filled(&[Value::Digest(image), Value::Count(wanted.species as u64)])
+    }
+}
+
+/// The keys of one candidate's scores.
 struct Keys {
-    image: Digest,
-    copy: Inputs,
-    source: Option<Inputs>,
-    class: Inputs,
+    copy: Key,
+    source: Option<Key>,
+    class: Key,
+}
+
+/// What the cache says of one candidate's scores.
+struct Look {
+    copy: Option<Nearest>,
+    /// `None` within: not asked for.
+    source: Option<Option<f64>>,
+    class: Option<ClassScore>,
+}
+
+struct ClassScore {
+    confidence: f64,
+    named: usize,
+    features: (Digest, usize),
 }
 
 /// Which of them are not there.
@@ -233,34 +289,38 @@ impl Due {
 }
 
 impl Keys {
-    fn new(image: Digest, references: Digest, side: usize, wanted: &Wanted, baseline: &Baseline) -> Keys {
-        Keys {
-            image,
-            copy: inputs::copy_score(image, references, side),
-            source: wanted.source.map(|source| inputs::source_score(image, source, side)),
-            class: inputs::class_score(image, baseline.fitted.digest, wanted.species),
+    fn look_up(&self, store: &Store) -> Look {
+        let class = |found: View<'_>| {
+            let number = |at| found.inline.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
+            Some(ClassScore {
+                confidence: real(found.inline, 0)?,
+                named: number(8)? as usize,
+                features: (found.blob("features")?, number(16)? as usize),
+            })
+        };
+        Look {
+            copy: store.hit_with(&self.copy.0, |found| nearest(found.inline)),
+            source: match self.source {
+                Some(key) => store.hit_with(&key.0, |found| real(found.inline, 0)).map(Some),
+                None => Some(None),
+            },
+            class: store.hit_with(&self.class.0, class),
         }
     }
+}
 
-    fn due(&self, session: &Session<'_>) -> Due {
-        let due = |inputs: &Inputs| !session.store.has_hit(&inputs.key().0);
-        Due { copy: due(&self.copy), source: self.source.as_ref().is_some_and(due), class: due(&self.class) }
+impl Look {
+    fn due(&self) -> Due {
+        Due { copy: self.copy.is_none(), source: self.source.is_none(), class: self.class.is_none() }
     }
 
-    fn read(&self, store: &Store) -> Option<Scored> {
-        let inline = |inputs: &Inputs| store.hit(&inputs.key().0).map(|record| record.inline);
-        let copy = nearest(&inline(&self.copy)?)?;
-        let source = match &self.source {
-            Some(inputs) => Some(real(&inline(inputs)?, 0)?),
-            None => None,
-        };
-        let class = store.hit(&self.class.key().0)?;
-        let number = |at| class.inline.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
+    fn scored(self) -> Option<Scored> {
+        let (copy, source, class) = (self.copy?, self.source?, self.class?);
         Some(Scored {
-            scores: Scores { copy: copy.ssim, source, confidence: real(&class.inline, 0)? },
+            scores: Scores { copy: copy.ssim, source, confidence: class.confidence },
             nearest: (copy.photo != [0; 32]).then_some(copy.photo),
-            named: number(8)? as usize,
-            features: (class.blob("features")?, number(16)? as usize),
+            named: class.named,
+            features: class.features,
         })
     }
 }

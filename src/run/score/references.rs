@@ -213,12 +213,33 @@ pub fn prepare(image: &RgbImage, side: usize) -> Result<Prepared> {
     Prepared::new(&decode::square(image, side as u32))
 }
 
+/// The photos prepared, in order. Of those with equal pixels the first stands for all: nothing is nearer to one of them
+/// than to the others, and of equals the first is the answer.
 fn prepare_all(survey: &Survey, photos: &[usize], side: usize) -> Result<Vec<Photo>> {
-    photos
+    let all = photos
         .par_iter()
         .map(|&i| {
-            let image = decode::photo(&survey.dataset.path(i))?;
-            Ok((survey.dataset.photos[i].digest, prepare(&image, side)?))
+            let square = decode::square(&decode::photo(&survey.dataset.path(i))?, side as u32);
+            let pixels = *blake3::hash(square.as_raw()).as_bytes();
+            Ok((pixels, (survey.dataset.photos[i].digest, Prepared::new(&square)?)))
         })
-        .collect()
+        .collect::<Result<Vec<(Digest, Photo)>>>()?;
+    Ok(first_of_equals(all))
+}
+
+/// Of entries under one digest the first, in order.
+fn first_of_equals<T>(all: Vec<(Digest, T)>) -> Vec<T> {
+    let mut seen = HashSet::with_capacity(all.len());
+    all.into_iter().filter(|(digest, _)| seen.insert(*digest)).map(|(_, entry)| entry).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_equal_pictures_the_first_in_the_list_stays() {
+        let all = vec![([1; 32], "a"), ([2; 32], "b"), ([1; 32], "c"), ([3; 32], "d"), ([2; 32], "e")];
+        assert_eq!(first_of_equals(all), ["a", "b", "d"]);
+    }
 }

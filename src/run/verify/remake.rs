@@ -125,7 +125,7 @@ fn known<'l>(
     for name in names {
         let Some(species) = survey.dataset.species.iter().position(|species| species == name) else { continue };
         for one in choose::wanted_of(session, survey, generator, species, of_species[name]) {
-            wanted.insert(one.inputs.key(), one);
+            wanted.insert(one.key, one);
         }
     }
     let (here, gone): (Vec<_>, Vec<_>) = sample.into_iter().partition(|locked| wanted.contains_key(&locked.key));
