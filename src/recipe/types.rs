@@ -152,8 +152,7 @@ pub struct Lora {
     pub accumulate: usize,
     /// Fits the text encoder's attentions too.
     pub text_encoder: bool,
-    /// Computes a pass's inner results again on the way back, in place of keeping them: less memory, a third more time, the
-    /// same bits.
+    /// Computes a pass's inner results again on the way back, in place of keeping them: less memory, a third more time.
     pub recompute: bool,
     /// Learns a token a species, `{token}` in the prompt (Gal et al. 2022), which begins as this word's.
     pub token: Option<String>,

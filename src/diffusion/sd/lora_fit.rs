@@ -47,8 +47,8 @@ pub struct Options {
     pub learning_rate: f64,
     /// Fits adapters of the text encoder too.
     pub text_encoder: bool,
-    /// Computes what happens inside the U-Net's blocks again on the way back; done unasked where memory runs out. The bits are
-    /// the same.
+    /// Computes what happens inside the U-Net's blocks again on the way back. The last bits differ, since gradients lie in
+    /// memory in another order.
     pub recompute: bool,
     /// Side of the photos in pixels.
     pub size: usize,
@@ -119,7 +119,6 @@ pub fn fit(
         options.device,
         &what,
     )?;
-    let mut recompute = options.recompute;
     for (step, draw) in (state.done()..).zip(&drawn) {
         let noise = latents.noise(&draws, step, draw).doing("draw a training batch")?;
         let pass = |recompute: bool| -> Result<f64> {
@@ -142,19 +141,17 @@ pub fn fit(
             }
             Ok(loss)
         };
-        let mut passed = pass(recompute);
-        if passed.as_ref().is_err_and(memory::is_want) && !recompute {
-            recompute = true;
-            // What the pass that failed has left of gradients is not this step's.
-            let _ = state.adapters.gradient().doing("fit the LoRA")?;
-            passed = pass(recompute);
-        }
-        let loss = passed.map_err(|error| {
+        let loss = pass(options.recompute).map_err(|error| {
             let size = (options.size, options.size);
-            let aside = "with as much more `accumulate` a step is over as many photos";
-            memory::explain(error, options.batch, size, aside, |batch, (side, _)| {
-                fits(&unet, options.device, parts, batch, side)
-            })
+            let fits = |batch: usize, (side, _): (usize, usize)| fits(&unet, options.device, parts, batch, side);
+            if memory::is_want(&error) && !options.recompute && fits(options.batch, size) {
+                return Error::input_help(
+                    error.to_string(),
+                    "`recompute = true` in `[generator.lora]` fits this batch",
+                );
+            }
+            let aside = "with `recompute = true` in `[generator.lora]`; more `accumulate` makes up for it";
+            memory::explain(error, options.batch, size, aside, fits)
         })?;
         state.step(rate(options.learning_rate, options.steps, step)).doing("fit the LoRA")?;
         supervisor.step(state.done(), options.steps, loss);

@@ -1,5 +1,5 @@
 //! Ways to run a network piece by piece: straight on, or so that what happens inside a piece is not kept for the way back but
-//! computed again there (Chen et al. 2016): less memory, a third more time, the same bits. Knows no network.
+//! computed again there (Chen et al. 2016): less memory, a third more time. Knows no network.
 
 use tch::{Kind, TchError, Tensor};
 
