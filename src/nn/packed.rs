@@ -20,8 +20,9 @@ impl Weight {
     /// `[outputs, inputs]`, or `[outputs, inputs, side, side]` with channels innermost in memory. `inference`: no gradient
     /// will ever be asked of a result.
     pub fn new(weight: Tensor, inference: bool) -> Weight {
-        let packs =
-            inference && weight.device() == Device::Cpu && matches!(weight.kind(), Kind::Float | Kind::BFloat16);
+        let packs = inference
+            && weight.device() == Device::Cpu
+            && (weight.kind() == Kind::Float || (weight.kind() == Kind::BFloat16 && packs_bf16()));
         Weight(RefCell::new(if packs { Held::ToBePacked(weight) } else { Held::Plain(weight) }))
     }
 
@@ -77,6 +78,17 @@ impl Weight {
         }
         Ok(self.0.borrow())
     }
+}
+
+/// Whether oneDNN takes bf16 on this CPU; elsewhere libtorch's own kernels do, slowly.
+fn packs_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let can = is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512dq");
+    #[cfg(not(target_arch = "x86_64"))]
+    let can = false;
+    can
 }
 
 #[cfg(test)]
