@@ -1,6 +1,7 @@
 //! What is known of each candidate: its likeness to real photos and to its source, and what the real-only classifier
 //! says of it. Each score is kept under its own key, so that a new threshold measures nothing again.
 
+mod held_out;
 mod references;
 
 use std::time::Instant;
@@ -12,17 +13,24 @@ use crate::error::Result;
 use crate::plan::inputs::{self, Digest};
 use crate::plan::select::Scores;
 use crate::plan::{Inputs, Key, Pattern, Step, Value};
+use crate::recipe::Recipe;
 use crate::score::features::Features;
+use crate::score::inception::Extractor;
 use crate::store::{Record, Store, View};
 use crate::train::Classifier;
 
+use super::inception;
 use super::make::{self, Wanted};
 use super::model::Baseline;
 use super::photos::InMemory;
 use super::session::{Mode, Session};
 use super::stop;
 use super::survey::Survey;
-use references::{Nearest, References, prepare};
+use held_out::HeldOut;
+use references::{Nearest, References};
+
+pub use held_out::of_species as held_out_of_species;
+pub use references::prepare;
 
 /// Likeness is measured at the generator's size, but at most at so many pixels a side.
 const SIDE: usize = 64;
@@ -37,6 +45,8 @@ pub struct Scored {
     pub scores: Scores,
     /// The real photo it is nearest to.
     pub nearest: Option<Digest>,
+    /// The photo of the species in valid or test that it is nearest to, where that is asked for.
+    pub nearest_held_out: Option<Digest>,
     /// The species the classifier would name.
     pub named: usize,
     /// Blob and row of its features.
@@ -46,8 +56,8 @@ pub struct Scored {
 impl Scored {
     /// Of a candidate that is no image.
     pub fn nothing() -> Scored {
-        let scores = Scores { copy: f64::NAN, source: None, confidence: f64::NAN };
-        Scored { scores, nearest: None, named: 0, features: (Digest::default(), 0) }
+        let scores = Scores { copy: f64::NAN, source: None, held_out: None, confidence: f64::NAN, realism: None };
+        Scored { scores, nearest: None, nearest_held_out: None, named: 0, features: (Digest::default(), 0) }
     }
 }
 
@@ -63,15 +73,23 @@ pub enum Outcome {
 /// Scores candidates, round after round.
 pub struct Scorer {
     references: References,
+    /// Where the recipe asks for it.
+    held_out: Option<HeldOut>,
     /// Side of the squares that are compared.
     side: usize,
+}
+
+/// Side of the squares that a recipe's images and photos are compared at.
+pub fn side(recipe: &Recipe) -> usize {
+    recipe.generator.size.min(SIDE)
 }
 
 impl Scorer {
     /// For the recipe's candidates.
     pub fn new(session: &Session<'_>, survey: &Survey) -> Scorer {
-        let side = session.recipe.generator.size.min(SIDE);
-        Scorer { references: References::new(survey, side), side }
+        let side = side(session.recipe);
+        let held_out = session.recipe.filter.held_out_max.map(|_| HeldOut::new(survey, side));
+        Scorer { references: References::new(survey, side), held_out, side }
     }
 
     /// Scores of all candidates, in order.
@@ -83,11 +101,12 @@ impl Scorer {
         all: &[Wanted],
         images: &[Digest],
     ) -> Result<Outcome> {
-        let asked = Asked::new(&self.references.digests(), self.side, baseline);
-        let keys: Vec<Keys> = all.par_iter().zip(images).map(|(wanted, &image)| asked.keys(image, wanted)).collect();
+        let asked = Asked::new(&self.references.digests(), self.held_out_digests(survey), self.side, baseline);
+        let keys: Vec<Keys> =
+            all.par_iter().zip(images).map(|(wanted, &image)| asked.keys(image, wanted, baseline)).collect();
         for keys in &keys {
             session.used.extend([keys.copy.0, keys.class.0]);
-            session.used.extend(keys.source.map(|key| key.0));
+            session.used.extend([keys.source, keys.held_out, keys.inception].into_iter().flatten().map(|key| key.0));
         }
         let store = session.store;
         let mut found: Vec<Look> = keys.par_iter().map(|keys| keys.look_up(store)).collect();
@@ -115,6 +134,12 @@ impl Scorer {
         Ok(scored.map_or(Outcome::Lost, Outcome::Scored))
     }
 
+    /// Identifies each species' held-out photos; `None` where they are not asked about, or there are none.
+    fn held_out_digests(&self, survey: &Survey) -> Vec<Option<Digest>> {
+        let species = 0..survey.dataset.species.len();
+        species.map(|species| self.held_out.as_ref().and_then(|held_out| held_out.digest(species))).collect()
+    }
+
     /// Measures what is due; false if an image was lost.
     #[allow(clippy::too_many_arguments)]
     fn measure(
@@ -129,6 +154,8 @@ impl Scorer {
     ) -> Result<bool> {
         let asks = due.iter().any(|(_, due)| due.class);
         let classifier = if asks { Some(baseline.open(session, survey)?) } else { None };
+        let network = baseline.inception.as_ref().filter(|_| due.iter().any(|(_, due)| due.inception));
+        let extractor = network.map(|network| network.open(session.device)).transpose()?;
         let mut task = session.progress.task("scores", due.len(), "image");
         for chunk in due.chunks(CHUNK) {
             stop::check()?;
@@ -145,6 +172,9 @@ impl Scorer {
             if let Some(classifier) = &classifier {
                 classify(session, classifier, all, images_of, asked, chunk, &images, &mut done)?;
             }
+            if let (Some(extractor), Some(network)) = (&extractor, network) {
+                inception_features(session, network, extractor, images_of, chunk, &images, &mut done)?;
+            }
             for ((i, due), image) in chunk.iter().zip(&images) {
                 if due.copy {
                     let known = |references| copy_of(session.store, images_of[*i], references, self.side);
@@ -155,6 +185,13 @@ impl Scorer {
                             .blank(&asked.copy(images_of[*i], &all[*i]))
                             .inline([&copy.to_le_bytes()[..], &of].concat()),
                     );
+                }
+                if let (true, Some(inputs), Some(held_out)) =
+                    (due.held_out, asked.held_out(images_of[*i], &all[*i]), &mut self.held_out)
+                {
+                    let nearest = held_out.nearest(survey, all[*i].species, image)?;
+                    let (ssim, of) = nearest.map_or((f64::NAN, [0; 32]), |nearest| (nearest.ssim, nearest.photo));
+                    done.push(session.blank(&inputs).inline([&ssim.to_le_bytes()[..], &of].concat()));
                 }
                 if let (true, Some(source)) = (due.source, all[*i].source) {
                     let inputs = inputs::source_score(images_of[*i], source, self.side);
@@ -211,6 +248,35 @@ fn classify(
     Ok(())
 }
 
+/// Inception features of those of a chunk that lack them, as records.
+fn inception_features(
+    session: &Session<'_>,
+    network: &inception::Network,
+    extractor: &Extractor,
+    images_of: &[Digest],
+    chunk: &[(usize, Due)],
+    images: &[RgbImage],
+    done: &mut Vec<Record>,
+) -> Result<()> {
+    let (lacking, images): (Vec<Digest>, Vec<RgbImage>) = chunk
+        .iter()
+        .zip(images)
+        .filter(|((_, due), _)| due.inception)
+        .map(|((i, _), image)| (images_of[*i], image.clone()))
+        .unzip();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let features = extractor.features(&images)?;
+    features.check("the candidates", 1)?;
+    let blob = session.store.put(&features_to_bytes(features.dims, &features.values))?;
+    for (row, image) in lacking.into_iter().enumerate() {
+        let record = session.blank(&network.key(image)).output("features", blob);
+        done.push(record.inline((row as u64).to_le_bytes().to_vec()));
+    }
+    Ok(())
+}
+
 /// The copy score that an image has against other references, if that is known.
 fn copy_of(store: &Store, image: Digest, references: Digest, side: usize) -> Option<Nearest> {
     store.hit_with(&inputs::copy_score(image, references, side).key().0, |found| nearest(found.inline))
@@ -222,26 +288,37 @@ struct Asked {
     copy: Vec<Pattern>,
     source: Pattern,
     class: Pattern,
+    /// Digest of the held-out photos by species, where they are asked about.
+    held_out: Vec<Option<Digest>>,
+    side: usize,
 }
 
 impl Asked {
-    fn new(references: &[Digest], side: usize, baseline: &Baseline) -> Asked {
+    fn new(references: &[Digest], held_out: Vec<Option<Digest>>, side: usize, baseline: &Baseline) -> Asked {
         let image = Digest::default();
         let copy = |&references: &Digest| Pattern::new(inputs::copy_score(image, references, side), &["image"]);
         Asked {
             copy: references.iter().map(copy).collect(),
             source: Pattern::new(inputs::source_score(image, image, side), &["image", "source photo"]),
             class: Pattern::new(inputs::class_score(image, baseline.fitted.digest, 0), &["image", "class"]),
+            held_out,
+            side,
         }
     }
 
-    fn keys(&self, image: Digest, wanted: &Wanted) -> Keys {
+    fn keys(&self, image: Digest, wanted: &Wanted, baseline: &Baseline) -> Keys {
         let source = |source| self.source.key(&[Value::Digest(image), Value::Digest(source)]);
         Keys {
             copy: self.copy[wanted.species].key(&[Value::Digest(image)]),
             source: wanted.source.map(source),
+            held_out: self.held_out(image, wanted).map(|inputs| inputs.key()),
             class: self.class.key(&[Value::Digest(image), Value::Count(wanted.species as u64)]),
+            inception: baseline.inception.as_ref().map(|network| network.key(image).key()),
         }
+    }
+
+    fn held_out(&self, image: Digest, wanted: &Wanted) -> Option<Inputs> {
+        self.held_out[wanted.species].map(|photos| inputs::held_out_score(image, photos, self.side))
     }
 
     fn copy(&self, image: Digest, wanted: &Wanted) -> Inputs {
@@ -257,15 +334,20 @@ impl Asked {
 struct Keys {
     copy: Key,
     source: Option<Key>,
+    held_out: Option<Key>,
     class: Key,
+    /// Of the Inception network's features, where sets are compared by those.
+    inception: Option<Key>,
 }
 
 /// What the cache says of one candidate's scores.
 struct Look {
     copy: Option<Nearest>,
-    /// `None` within: not asked for.
+    /// `None` within, here and below: not asked for.
     source: Option<Option<f64>>,
+    held_out: Option<Option<Nearest>>,
     class: Option<ClassScore>,
+    inception: Option<Option<inception::Place>>,
 }
 
 struct ClassScore {
@@ -279,48 +361,71 @@ struct ClassScore {
 struct Due {
     copy: bool,
     source: bool,
+    held_out: bool,
     class: bool,
+    inception: bool,
 }
 
 impl Due {
     fn any(self) -> bool {
-        self.copy || self.source || self.class
+        self.copy || self.source || self.held_out || self.class || self.inception
     }
 }
 
 impl Keys {
     fn look_up(&self, store: &Store) -> Look {
+        let row = |inline: &[u8], at: usize| -> Option<u64> {
+            inline.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes)
+        };
         let class = |found: View<'_>| {
-            let number = |at| found.inline.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
             Some(ClassScore {
                 confidence: real(found.inline, 0)?,
-                named: number(8)? as usize,
-                features: (found.blob("features")?, number(16)? as usize),
+                named: row(found.inline, 8)? as usize,
+                features: (found.blob("features")?, row(found.inline, 16)? as usize),
             })
         };
         Look {
             copy: store.hit_with(&self.copy.0, |found| nearest(found.inline)),
-            source: match self.source {
-                Some(key) => store.hit_with(&key.0, |found| real(found.inline, 0)).map(Some),
-                None => Some(None),
-            },
+            source: if_asked(self.source, |key| store.hit_with(&key.0, |found| real(found.inline, 0))),
+            held_out: if_asked(self.held_out, |key| store.hit_with(&key.0, |found| nearest(found.inline))),
             class: store.hit_with(&self.class.0, class),
+            inception: if_asked(self.inception, |key| {
+                store.hit_with(&key.0, |found| Some((found.blob("features")?, row(found.inline, 0)? as usize)))
+            }),
         }
     }
 }
 
+/// What is known under a key; `Some(None)` where there is no key because nothing is asked.
+fn if_asked<T>(key: Option<Key>, known: impl FnOnce(Key) -> Option<T>) -> Option<Option<T>> {
+    key.map_or(Some(None), |key| known(key).map(Some))
+}
+
 impl Look {
     fn due(&self) -> Due {
-        Due { copy: self.copy.is_none(), source: self.source.is_none(), class: self.class.is_none() }
+        Due {
+            copy: self.copy.is_none(),
+            source: self.source.is_none(),
+            held_out: self.held_out.is_none(),
+            class: self.class.is_none(),
+            inception: self.inception.is_none(),
+        }
     }
 
     fn scored(self) -> Option<Scored> {
-        let (copy, source, class) = (self.copy?, self.source?, self.class?);
+        let (copy, source, held_out, class) = (self.copy?, self.source?, self.held_out?, self.class?);
         Some(Scored {
-            scores: Scores { copy: copy.ssim, source, confidence: class.confidence },
+            scores: Scores {
+                copy: copy.ssim,
+                source,
+                held_out: held_out.map(|nearest| nearest.ssim),
+                confidence: class.confidence,
+                realism: None,
+            },
             nearest: (copy.photo != [0; 32]).then_some(copy.photo),
+            nearest_held_out: held_out.map(|nearest| nearest.photo),
             named: class.named,
-            features: class.features,
+            features: self.inception?.unwrap_or(class.features),
         })
     }
 }
