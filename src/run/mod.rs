@@ -19,6 +19,7 @@ mod gc_tests;
 pub mod generate;
 pub mod inventory;
 mod ledger;
+pub mod likeness;
 pub mod lock;
 pub mod locks;
 mod make;
@@ -27,6 +28,7 @@ mod model;
 mod offline;
 mod photos;
 mod progress;
+mod realism;
 mod results;
 mod score;
 mod selection;
@@ -36,6 +38,7 @@ mod sheet;
 mod stop;
 mod survey;
 mod tree;
+mod twins;
 mod verify;
 pub mod why;
 
@@ -208,6 +211,7 @@ fn steps(session: &mut Session<'_>) -> Result<Said> {
     };
     lock::refuse_selection(session, &survey, &selection)?;
     notes.extend(selection.shortfalls(&survey));
+    notes.extend(gate::notes(&survey, &selection.gates));
     if until <= Step::Select {
         return Ok((None, notes));
     }

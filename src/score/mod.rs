@@ -4,8 +4,13 @@ pub mod contribution;
 pub mod features;
 pub mod floor;
 pub mod frechet;
+pub mod frechet_thinning;
+pub mod gates;
 pub mod kid;
+pub mod kid_thinning;
+pub mod realism;
 pub mod ssim;
+pub mod thin;
 
 #[cfg(test)]
 mod golden;

@@ -1,6 +1,7 @@
 //! What is known of each candidate: its likeness to real photos and to its source, and what the real-only classifier
 //! says of it. Each score is kept under its own key, so that a new threshold measures nothing again.
 
+mod held_out;
 mod references;
 
 use std::time::Instant;
@@ -12,6 +13,7 @@ use crate::error::Result;
 use crate::plan::inputs::{self, Digest};
 use crate::plan::select::Scores;
 use crate::plan::{Inputs, Step};
+use crate::recipe::Recipe;
 use crate::score::features::Features;
 use crate::store::{Record, Store};
 use crate::train::Classifier;
@@ -22,7 +24,11 @@ use super::photos::InMemory;
 use super::session::{Mode, Session};
 use super::stop;
 use super::survey::Survey;
-use references::{Nearest, References, prepare};
+use held_out::HeldOut;
+use references::{Nearest, References};
+
+pub use held_out::of_species as held_out_of_species;
+pub use references::prepare;
 
 /// Likeness is measured at the generator's size, but at most at so many pixels a side.
 const SIDE: usize = 64;
@@ -37,6 +43,8 @@ pub struct Scored {
     pub scores: Scores,
     /// The real photo it is nearest to.
     pub nearest: Option<Digest>,
+    /// The photo of the species in valid or test that it is nearest to, where that is asked for.
+    pub nearest_held_out: Option<Digest>,
     /// The species the classifier would name.
     pub named: usize,
     /// Blob and row of its features.
@@ -46,8 +54,8 @@ pub struct Scored {
 impl Scored {
     /// Of a candidate that is no image.
     pub fn nothing() -> Scored {
-        let scores = Scores { copy: f64::NAN, source: None, confidence: f64::NAN };
-        Scored { scores, nearest: None, named: 0, features: (Digest::default(), 0) }
+        let scores = Scores { copy: f64::NAN, source: None, held_out: None, confidence: f64::NAN, realism: None };
+        Scored { scores, nearest: None, nearest_held_out: None, named: 0, features: (Digest::default(), 0) }
     }
 }
 
@@ -63,15 +71,23 @@ pub enum Outcome {
 /// Scores candidates, round after round.
 pub struct Scorer {
     references: References,
+    /// Where the recipe asks for it.
+    held_out: Option<HeldOut>,
     /// Side of the squares that are compared.
     side: usize,
+}
+
+/// Side of the squares that a recipe's images and photos are compared at.
+pub fn side(recipe: &Recipe) -> usize {
+    recipe.generator.size.min(SIDE)
 }
 
 impl Scorer {
     /// For the recipe's candidates.
     pub fn new(session: &Session<'_>, survey: &Survey) -> Scorer {
-        let side = session.recipe.generator.size.min(SIDE);
-        Scorer { references: References::new(survey, side), side }
+        let side = side(session.recipe);
+        let held_out = session.recipe.filter.held_out_max.map(|_| HeldOut::new(survey, side));
+        Scorer { references: References::new(survey, side), held_out, side }
     }
 
     /// Scores of all candidates, in order.
@@ -89,12 +105,13 @@ impl Scorer {
             .zip(records)
             .map(|(wanted, record)| {
                 let image = record.blob("image").unwrap_or_default();
-                Keys::new(image, references[wanted.species], self.side, wanted, baseline)
+                let held_out = self.held_out.as_ref().and_then(|held_out| held_out.digest(wanted.species));
+                Keys::new(image, references[wanted.species], held_out, self.side, wanted, baseline)
             })
             .collect();
         for keys in &keys {
             session.used.extend([&keys.copy, &keys.class].map(|inputs| inputs.key().0));
-            session.used.extend(keys.source.as_ref().map(|inputs| inputs.key().0));
+            session.used.extend(keys.source.iter().chain(&keys.held_out).map(|inputs| inputs.key().0));
         }
         let due: Vec<(usize, Due)> =
             keys.iter().map(|keys| keys.due(session)).enumerate().filter(|(_, due)| due.any()).collect();
@@ -153,6 +170,11 @@ impl Scorer {
                     let nearest = self.references.nearest(session, survey, all[*i].species, image, &known)?;
                     let (copy, of) = nearest.map_or((f64::NAN, [0; 32]), |nearest| (nearest.ssim, nearest.photo));
                     done.push(session.blank(&keys[*i].copy).inline([&copy.to_le_bytes()[..], &of].concat()));
+                }
+                if let (true, Some(inputs), Some(held_out)) = (due.held_out, &keys[*i].held_out, &mut self.held_out) {
+                    let nearest = held_out.nearest(survey, all[*i].species, image)?;
+                    let (ssim, of) = nearest.map_or((f64::NAN, [0; 32]), |nearest| (nearest.ssim, nearest.photo));
+                    done.push(session.blank(inputs).inline([&ssim.to_le_bytes()[..], &of].concat()));
                 }
                 if let (true, Some(inputs), Some(source)) = (due.source, &keys[*i].source, all[*i].source) {
                     let source = prepare(&survey.photo_by_digest(&source)?, self.side)?;
@@ -215,6 +237,7 @@ struct Keys {
     image: Digest,
     copy: Inputs,
     source: Option<Inputs>,
+    held_out: Option<Inputs>,
     class: Inputs,
 }
 
@@ -223,28 +246,42 @@ struct Keys {
 struct Due {
     copy: bool,
     source: bool,
+    held_out: bool,
     class: bool,
 }
 
 impl Due {
     fn any(self) -> bool {
-        self.copy || self.source || self.class
+        self.copy || self.source || self.held_out || self.class
     }
 }
 
 impl Keys {
-    fn new(image: Digest, references: Digest, side: usize, wanted: &Wanted, baseline: &Baseline) -> Keys {
+    fn new(
+        image: Digest,
+        references: Digest,
+        held_out: Option<Digest>,
+        side: usize,
+        wanted: &Wanted,
+        baseline: &Baseline,
+    ) -> Keys {
         Keys {
             image,
             copy: inputs::copy_score(image, references, side),
             source: wanted.source.map(|source| inputs::source_score(image, source, side)),
+            held_out: held_out.map(|photos| inputs::held_out_score(image, photos, side)),
             class: inputs::class_score(image, baseline.fitted.digest, wanted.species),
         }
     }
 
     fn due(&self, session: &Session<'_>) -> Due {
         let due = |inputs: &Inputs| !session.store.has_hit(&inputs.key().0);
-        Due { copy: due(&self.copy), source: self.source.as_ref().is_some_and(due), class: due(&self.class) }
+        Due {
+            copy: due(&self.copy),
+            source: self.source.as_ref().is_some_and(due),
+            held_out: self.held_out.as_ref().is_some_and(due),
+            class: due(&self.class),
+        }
     }
 
     fn read(&self, store: &Store) -> Option<Scored> {
@@ -254,11 +291,22 @@ impl Keys {
             Some(inputs) => Some(real(&inline(inputs)?, 0)?),
             None => None,
         };
+        let held_out = match &self.held_out {
+            Some(inputs) => Some(nearest(&inline(inputs)?)?),
+            None => None,
+        };
         let class = store.hit(&self.class.key().0)?;
         let number = |at| class.inline.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
         Some(Scored {
-            scores: Scores { copy: copy.ssim, source, confidence: real(&class.inline, 0)? },
+            scores: Scores {
+                copy: copy.ssim,
+                source,
+                held_out: held_out.map(|nearest| nearest.ssim),
+                confidence: real(&class.inline, 0)?,
+                realism: None,
+            },
             nearest: (copy.photo != [0; 32]).then_some(copy.photo),
+            nearest_held_out: held_out.map(|nearest| nearest.photo),
             named: number(8)? as usize,
             features: (class.blob("features")?, number(16)? as usize),
         })
