@@ -1,5 +1,6 @@
 //! The pooled set against the real one: Frechet and kernel distances over the real-only classifier's features, with
-//! the real-vs-real floor; and the gates that the recipe sets on them.
+//! the real-vs-real floor; and the gates that the recipe sets on them and on each species. The arithmetic is
+//! [`crate::score::gates`]'s; here are the recipe's thresholds, the cache, and what a person is told.
 
 use std::collections::BTreeMap;
 

@@ -15,7 +15,7 @@ const RIGHT: f64 = 430.0;
 
 pub fn section(guards: &[Guard]) -> Markup {
     html! {
-        @if guards.is_empty() { p.quiet { "No image was compared with the real ones." } }
+        @if guards.is_empty() { p.quiet { "The copy guard was off: no image was compared with the real ones." } }
         @else {
             h3 { "How near they come" }
             div.charts { @for guard in guards { (guard_figure(guard)) } }

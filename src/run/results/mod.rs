@@ -24,6 +24,9 @@ use super::survey::Survey;
 /// A Frechet distance of fewer images than the features have dimensions is mostly bias.
 const FEW: &str = "fewer images than features: the Frechet distance is biased upwards, read KID beside it";
 
+/// The gate counts all pairs of images, the figure a hundred subsets: they differ a little.
+const BY_SUBSETS: &str = "the mean over random subsets; the gate is held by the whole sets, see its own row";
+
 /// All that the steps before found.
 pub struct Found<'a> {
     pub survey: &'a Survey,
@@ -276,11 +279,13 @@ fn set_metrics(recipe: &Recipe, figures: &SetFigures) -> Vec<report::SetMetric> 
         }
     };
     let small = figures.n_real.min(figures.n_synthetic) <= figures.dims;
+    let by_subsets = figures.kid.filter(|kid| kid.by_subsets && recipe.filter.kid_max.is_some());
+    let by_subsets = by_subsets.map(|_| BY_SUBSETS.to_string());
     let fid_floor = figures.floor.as_ref().map(|floor| floor.frechet);
     let kid_floor = figures.floor.as_ref().map(|floor| floor.kid.value);
     vec![
         metric("fid", figures.frechet, fid_floor, recipe.filter.fid_max, small.then(|| FEW.to_string())),
-        metric("kid", figures.kid.map(|kid| kid.value), kid_floor, recipe.filter.kid_max, None),
+        metric("kid", figures.kid.map(|kid| kid.value), kid_floor, recipe.filter.kid_max, by_subsets),
     ]
 }
 
