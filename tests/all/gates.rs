@@ -87,13 +87,15 @@ fn guards_name_what_a_candidate_is_too_like_and_new_thresholds_score_nothing_aga
     let said = emit(&place, "duplicate_max = 0.1\n").exits(0);
     assert_eq!((made(&said, "candidates"), made(&said, "scores")), (0, 0), "{}", said.stdout);
     assert!(twins(&place) <= many);
-    // The same again: nothing is due, and the plan says so.
-    place.run(&["plan", "recipes/tiny.toml", "--until", "emit", "--check"]).exits(0);
+    let again = emit(&place, "duplicate_max = 0.1\n").exits(0);
+    assert_eq!((made(&again, "scores"), made(&again, "emit")), (0, 0), "{}", again.stdout);
 }
 
 #[test]
 fn a_pooled_gate_drops_refills_and_holds_and_one_that_cannot_be_met_says_how_far_it_came() {
     let place = Place::new();
+    // Enough images that some can be spared.
+    let filter = |lines: &str| filter(lines).replace("target = 6", "target = 16");
     place.recipe(&filter(""));
     place.build();
     let figure = |name: &str| {
@@ -102,16 +104,16 @@ fn a_pooled_gate_drops_refills_and_holds_and_one_that_cannot_be_met_says_how_far
         let metric = value["set_metrics"].as_array().unwrap().iter().find(|m| m["metric"] == name).unwrap().clone();
         (metric["value"].as_f64().unwrap(), value)
     };
-    let (open, _) = figure("fid");
-    let gate = open * 0.97;
-    place.recipe(&filter(&format!("fid_max = {gate}\n")));
+    let (open, _) = figure("kid");
+    let gate = open * 0.99;
+    place.recipe(&filter(&format!("kid_max = {gate}\n")));
     let said = place.run(&["build", "recipes/tiny.toml"]).exits(0);
     assert_eq!(made(&said, "generator"), 0);
-    let (held, metrics) = figure("fid");
+    let (held, metrics) = figure("kid");
     assert!(held <= gate, "{held} is above {gate}");
-    assert_eq!(metrics["gates"][0]["gate"], "fid_max");
+    assert_eq!(metrics["gates"][0]["gate"], "kid_max");
     assert!((metrics["gates"][0]["value"].as_f64().unwrap() - held).abs() < 1e-6 * held);
-    let gone = dropped(&place, "fid_max");
+    let gone = dropped(&place, "kid_max");
     assert!(!gone.is_empty());
     for row in &gone {
         assert!(number(row, "value") > gate && number(row, "threshold") == gate, "{row:?}");
@@ -120,9 +122,10 @@ fn a_pooled_gate_drops_refills_and_holds_and_one_that_cannot_be_met_says_how_far
     assert!(made(&said, "candidates") >= 1, "{}", said.stdout);
     assert!(place.run(&["build", "recipes/tiny.toml"]).exits(0).stdout.starts_with("nothing to do"));
     let why = place.run(&["why", "recipes/tiny.toml", &format!("species:{}", gone[0]["species"])]).exits(0);
-    assert!(why.stdout.contains("fid_max"), "{}", why.stdout);
+    assert!(why.stdout.contains("kid_max"), "{}", why.stdout);
 
-    let said = emit(&place, "fid_max = 0.0\n").exits(1);
+    place.recipe(&filter("fid_max = 0.0\n"));
+    let said = place.run(&["build", "recipes/tiny.toml", "--until", "emit"]).exits(1);
     let line = said.stderr.lines().find(|line| line.contains("the gate cannot be met")).expect("a plain report");
     assert!(line.contains("the gate cannot be met: fid_max = 0: it stays at "), "{line}");
     assert!(line.contains("and dropping any of them raises it (") || line.contains("too few images"), "{line}");
@@ -136,14 +139,17 @@ fn thresholds_that_the_images_cannot_answer_are_refused_with_a_whole_message() {
     let said = emit(&place, "species_kid_max = 0.5\n").exits(1);
     let error = said.stderr.lines().skip_while(|line| !line.starts_with("error")).collect::<Vec<_>>().join("\n");
     let named = error.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map(|(names, _)| names).unwrap();
-    assert_eq!(named.split(", ").count(), 3, "{named}");
+    // One of the three species wants no images.
+    assert_eq!(named.split(", ").count(), 2, "{named}");
     assert_eq!(
-        error.replace(named, "A, B, C"),
-        "error: `species_kid_max` judges no species: each has fewer than 10 real or kept images (A, B, C)\n  help: use \
+        error.replace(named, "A, B"),
+        "error: `species_kid_max` judges no species: each has fewer than 10 real or kept images (A, B)\n  help: use \
          `kid_max`, which judges the pooled set, or cut less of train away by `[split]`"
     );
 
-    place.recipe(&filter("realism_min = 0.5\n").replace("[balance]", "[split]\nkind = \"few-shot\"\nshots = 1\n[balance]"));
+    place.recipe(
+        &filter("realism_min = 0.5\n").replace("[balance]", "[split]\nkind = \"few-shot\"\nshots = 1\n[balance]"),
+    );
     let said = place.run(&["build", "recipes/tiny.toml", "--until", "emit"]).exits(1);
     let error = said.stderr.lines().skip_while(|line| !line.starts_with("error")).collect::<Vec<_>>().join("\n");
     assert_eq!(
