@@ -15,7 +15,7 @@ use crate::score::contribution;
 use crate::score::features::Features;
 use crate::score::floor::{Floor, real_floor};
 use crate::score::frechet::{Moments, frechet};
-use crate::score::gates::{self, Gates, LEAST_OF_SPECIES, Labelled};
+use crate::score::gates::{self, Gates, LEAST, Labelled};
 use crate::score::kid::{self, Kid};
 use crate::text;
 
@@ -232,7 +232,7 @@ pub fn notes(survey: &Survey, outcome: &Outcome) -> Vec<String> {
     }
     let names = outcome.without_gate.iter().map(|&species| survey.dataset.species[species].as_str());
     vec![format!(
-        "`species_kid_max` does not judge {} with fewer than {LEAST_OF_SPECIES} real or kept images: {}",
+        "`species_kid_max` does not judge {} with fewer than {LEAST} real or kept images: {}",
         if outcome.without_gate.len() == 1 {
             "the species".to_string()
         } else {
@@ -261,7 +261,7 @@ pub fn refuse_unmet(session: &mut Session<'_>, survey: &Survey, baseline: &Basel
     if unmet.is_empty() {
         return Err(Error::input_help(
             format!(
-                "`species_kid_max` judges no species: each has fewer than {LEAST_OF_SPECIES} real or kept images ({})",
+                "`species_kid_max` judges no species: each has fewer than {LEAST} real or kept images ({})",
                 first_few(outcome.without_gate.iter().map(|&species| survey.dataset.species[species].as_str()))
             ),
             "use `kid_max`, which judges the pooled set, or cut less of train away by `[split]`",
@@ -276,7 +276,7 @@ pub fn refuse_unmet(session: &mut Session<'_>, survey: &Survey, baseline: &Basel
         let n = text::count(held.n[1], "image");
         let reached = match held.distance {
             None => "too few images are left for any distance".to_string(),
-            Some(value) if held.n[1] <= LEAST_OF_SPECIES && matches!(held.gate, Gate::SpeciesKid(_)) => {
+            Some(value) if held.n[1] <= LEAST => {
                 format!("it is {value:.4} with {n}, and fewer mean nothing")
             }
             Some(value) => format!("it stays at {value:.4} with {n}, and dropping any of them raises it"),

@@ -71,7 +71,7 @@ impl Twins {
             if session.mode == Mode::Plan {
                 return Ok(false);
             }
-            let mut task = session.progress.task("likeness", due.len(), "species");
+            let mut task = session.progress.task("likeness", due.len(), "comparison");
             for (species, images) in &due {
                 self.compare(session, *species, images)?;
                 task.advance(1);

@@ -13,9 +13,9 @@ use super::kid_thinning::{KidThinning, RealKernels};
 use super::thin::{Check, Thinning, thin};
 use crate::error::Result;
 
-/// A species with fewer real or fewer synthetic images has no gate of its own: KID is unbiased there too, but its standard error
-/// is of the order of the distances that it should tell apart.
-pub const LEAST_OF_SPECIES: usize = 10;
+/// No gate drops down to fewer images, and a species with fewer real or fewer synthetic ones has no gate of its own: KID is
+/// unbiased there too, but its standard error is of the order of the distances that it should tell apart.
+pub const LEAST: usize = 10;
 
 /// Thresholds; `None` is no gate.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -137,7 +137,7 @@ pub fn gates(
     let of_species: Vec<(usize, [Vec<usize>; 2])> =
         species.iter().map(|&species| (species, [real.rows_of(species), pool.rows_of(species)])).collect();
     let (gated, too_few): (Vec<_>, Vec<_>) =
-        of_species.into_iter().partition(|(_, rows)| rows.iter().all(|rows| rows.len() >= LEAST_OF_SPECIES));
+        of_species.into_iter().partition(|(_, rows)| rows.iter().all(|rows| rows.len() >= LEAST));
     outcome.without_gate = too_few.iter().map(|(species, _)| *species).collect();
 
     let moments = gates.fid.filter(|_| enough).map(|_| Moments::of(real.features)).transpose()?;
@@ -154,7 +154,7 @@ pub fn gates(
             gate: Gate::SpeciesKid(species),
             threshold: gates.species_kid.unwrap_or_default(),
             set: Some(Box::new(set)),
-            fewest: LEAST_OF_SPECIES,
+            fewest: LEAST,
             real: real_rows.len(),
             rows,
             gone: 0,
@@ -166,7 +166,8 @@ pub fn gates(
         threshold,
         set,
         rows: (0..pool.features.rows).collect(),
-        fewest: 2,
+        // A gate that holds because nearly nothing is left holds by luck.
+        fewest: LEAST,
         real: real.features.rows,
         gone: 0,
         held: None,
@@ -321,7 +322,7 @@ mod tests {
     #[test]
     fn a_species_with_few_images_has_no_gate_of_its_own() {
         let (real, mut pool) = (set(40, 4, 2, 1, 0.0), set(30, 4, 2, 2, 0.0));
-        for row in (1..30).step_by(2).skip(LEAST_OF_SPECIES - 1) {
+        for row in (1..30).step_by(2).skip(LEAST - 1) {
             pool.1[row] = 0;
         }
         let outcome = run(&real, &pool, &Gates { species_kid: Some(10.0), ..Gates::default() });
