@@ -8,7 +8,8 @@ use crate::dataset::stat_index::StatIndex;
 use crate::dataset::{Dataset, ScanOptions, Split, encoding, misspelt, scan};
 use crate::error::{Error, Result};
 use crate::nn::device;
-use crate::recipe::{TemplateFacts, template};
+use crate::recipe::{self, MeasuredLikeness, TemplateFacts, template};
+use crate::run::likeness;
 use crate::store;
 
 /// Looks at a dataset and writes a commented recipe for it.
@@ -25,7 +26,11 @@ pub fn run(options: &Init, global: &Global) -> Result<()> {
             "choose another name with `-o`, or remove it",
         ));
     }
-    let recipe = template(&options.dataset, &facts(&dataset, name, renames, &global.device)?);
+    let mut facts = facts(&dataset, name, renames, &global.device)?;
+    // Thresholds hold for the cut and the side that the recipe has, so it is written once without them.
+    let draft = recipe::parse(&template(&options.dataset, &facts), &output)?;
+    facts.likeness = Some(measured(&likeness::measure(&draft, &dataset)?));
+    let recipe = template(&options.dataset, &facts);
     store::write_atomically(&output, recipe.as_bytes())?;
     if !global.quiet {
         terminal::line(&format!(
@@ -35,6 +40,15 @@ pub fn run(options: &Init, global: &Global) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+fn measured(likeness: &likeness::Likeness) -> MeasuredLikeness {
+    MeasuredLikeness {
+        side: likeness.side,
+        photos: likeness.train.len(),
+        train: likeness::threshold(&likeness.train),
+        held_out: likeness::threshold(&likeness.held_out),
+    }
 }
 
 fn name_of(dataset: &Path) -> Result<String> {
@@ -65,5 +79,6 @@ fn facts(dataset: &Dataset, name: String, renames: Vec<(String, String)>, device
         renames,
         device_has_bf16: device.contains("bf16") || device.starts_with("cuda"),
         is_gpu: device.starts_with("cuda"),
+        likeness: None,
     })
 }

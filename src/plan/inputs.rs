@@ -12,6 +12,11 @@
 //! | class score | image digest, classifier's output digest, class | the same |
 //! | features | digest of the photo list, classifier's output digest | |
 //! | inception features | image digest, digest of the weights file, resize, precision, images a batch | file and folder; which other images are measured |
+//! | held-out score | image digest, digest of the species' photos that the arm is validated and tested on, side of the comparison | threshold: judged later |
+//! | realism score | image digest, features' network, digest of the real photos' list, neighbours | the same |
+//! | likeness of candidates | digests of a species' images in the order of their keys, side of the comparison | the same |
+//! | likeness of photos | digests of the lists of train photos and of those of valid and test, side of the comparison | size of the sample: a constant, in the version |
+//! | gate | thresholds of the pooled set and of species, features' network, digest of the real photos' list, digest of the images with species and keys | the order in which they were made |
 //! | set figures | digest of the photo list, classifier's output digest, digest of the kept images in order | |
 //! | select | digest of the candidates' keys and images with their verdicts | scores and thresholds by themselves: the verdict is what they come to |
 //! | emit | digest of the tree's paths and bytes, kind of link | the folder it is at |
@@ -30,7 +35,7 @@
 use std::sync::OnceLock;
 
 use super::key::Inputs;
-use crate::recipe::{Classifier, Ddpm, Generator, GeneratorKind, Lora, Mode};
+use crate::recipe::{Classifier, Ddpm, Filter, Generator, GeneratorKind, Lora, Mode};
 
 /// Version of birdaug itself, for people; keys carry a version a kind instead, so that a release keeps the cache.
 pub const ENGINE: &str = env!("CARGO_PKG_VERSION");
@@ -195,6 +200,48 @@ pub fn copy_score(image: Digest, references: Digest, side: usize) -> Inputs {
 /// The SSIM of an image to the photo it started from, both at `side` x `side` pixels.
 pub fn source_score(image: Digest, source: Digest, side: usize) -> Inputs {
     Inputs::new("source score", 1).digest("image", image).digest("source photo", source).count("side", side as u64)
+}
+
+/// The highest SSIM of an image to any of a list of held-out photos, both at `side` x `side` pixels.
+pub fn held_out_score(image: Digest, photos: Digest, side: usize) -> Inputs {
+    Inputs::new("held-out score", 1).digest("image", image).digest("held-out photos", photos).count("side", side as u64)
+}
+
+/// How real an image looks among real photos, in a network's features, by spheres that reach to `neighbours`.
+pub fn realism_score(image: Digest, network: Digest, photos: &PhotoList, neighbours: usize) -> Inputs {
+    Inputs::new("realism score", 1)
+        .digest("image", image)
+        .digest("classifier", network)
+        .digest("photos", photos.digest())
+        .count("neighbours", neighbours as u64)
+}
+
+/// SSIM of every pair of a species' candidates (digest of their images in order), at `side` x `side` pixels.
+pub fn pairs(images: Digest, side: usize) -> Inputs {
+    Inputs::new("likeness of candidates", 1).digest("images", images).count("side", side as u64)
+}
+
+/// How alike photos are: those of a list, and those among the held-out ones (digest of theirs), at `side` x `side` pixels.
+pub fn photos_likeness(train: &PhotoList, held_out: Digest, side: usize) -> Inputs {
+    Inputs::new("likeness of photos", 1)
+        .digest("train photos", train.digest())
+        .digest("held-out photos", held_out)
+        .count("side", side as u64)
+}
+
+/// Which of a pool of candidates (digest of species, keys and images) the gates leave out.
+pub fn gate(filter: &Filter, network: Digest, photos: &PhotoList, pool: Digest) -> Inputs {
+    let thresholds = [
+        ("filter.fid_max", filter.fid_max),
+        ("filter.kid_max", filter.kid_max),
+        ("filter.species_kid_max", filter.species_kid_max),
+    ];
+    let inputs = Inputs::new("gate", 1);
+    let inputs = thresholds.iter().fold(inputs, |inputs, (name, threshold)| match threshold {
+        Some(threshold) => inputs.real(name, *threshold),
+        None => inputs,
+    });
+    inputs.digest("classifier", network).digest("photos", photos.digest()).digest("images", pool)
 }
 
 /// What a classifier says of an image: its probability of the right class, and its features.
@@ -502,6 +549,22 @@ mod tests {
             inception_features(a, &inception(a, "clean", "fp32", 8)),
             inception_features(b, &inception(a, "clean", "fp32", 8)),
             inception_features(a, &inception(b, "clean", "fp32", 8)),
+            held_out_score(a, b, 64),
+            held_out_score(b, b, 64),
+            held_out_score(a, a, 64),
+            held_out_score(a, b, 32),
+            realism_score(a, b, &one, 3),
+            realism_score(b, b, &one, 3),
+            realism_score(a, a, &one, 3),
+            realism_score(a, b, &other, 3),
+            realism_score(a, b, &one, 5),
+            pairs(a, 64),
+            pairs(b, 64),
+            pairs(a, 32),
+            photos_likeness(&one, a, 64),
+            photos_likeness(&other, a, 64),
+            photos_likeness(&one, b, 64),
+            photos_likeness(&one, a, 32),
             encoded(a, b),
             encoded(b, a),
             features(&one, a),
@@ -510,5 +573,36 @@ mod tests {
             predictions(a, &one),
             predictions(b, &one),
         ]);
+    }
+
+    #[test]
+    fn every_threshold_of_the_gates_changes_their_key_and_no_other_does() {
+        let (mut one, mut other) = (PhotoList::default(), PhotoList::default());
+        one.push(&[1; 32], "OWL");
+        other.push(&[1; 32], "JAY");
+        let base = recipe().filter;
+        let changes: [Change<Filter>; 6] = [
+            |f| f.fid_max = Some(5.0),
+            |f| f.fid_max = Some(6.0),
+            |f| f.kid_max = Some(5.0),
+            |f| f.kid_max = Some(6.0),
+            |f| f.species_kid_max = Some(5.0),
+            |f| f.species_kid_max = Some(6.0),
+        ];
+        let mut records = vec![
+            gate(&base, [1; 32], &one, [2; 32]),
+            gate(&base, [3; 32], &one, [2; 32]),
+            gate(&base, [1; 32], &other, [2; 32]),
+            gate(&base, [1; 32], &one, [3; 32]),
+        ];
+        for change in changes {
+            let mut changed = base.clone();
+            change(&mut changed);
+            records.push(gate(&changed, [1; 32], &one, [2; 32]));
+        }
+        all_differ(&records);
+        // Which images are in the pool is another question.
+        let stricter = Filter { ssim_max: None, realism_min: Some(0.9), candidates: 3.0, ..base };
+        assert_eq!(gate(&stricter, [1; 32], &one, [2; 32]).key(), records[0].key());
     }
 }

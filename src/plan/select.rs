@@ -9,37 +9,86 @@ pub struct Scores {
     pub copy: f64,
     /// SSIM to the source photo (img2img).
     pub source: Option<f64>,
+    /// Highest SSIM to a photo of the species that the arm is validated or tested on, flips included; `None` where nobody
+    /// asks for it, or there is no such photo.
+    pub held_out: Option<f64>,
     /// The real-only classifier's probability of the right species.
     pub confidence: f64,
+    /// How real its features look; `None` where nobody asks for it.
+    pub realism: Option<f64>,
 }
 
-/// Why a candidate was dropped.
+/// Why a candidate was dropped, in the order in which the questions are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
+    /// The generator's numbers overflowed or came out as no numbers: there is no image.
+    NotFinite,
+    /// More like a photo that the arm is validated or tested on than its train photos are.
+    HeldOut,
     /// Too like a real photo.
     SsimMax,
     /// Too unlike its source.
     SsimMin,
     /// Not recognised as its species.
     Confidence,
-    /// Among those that push the pooled set away from the real one (Frechet distance).
-    Fid,
+    /// Far from everything real, by its features.
+    Realism,
+    /// Too like another candidate of the species that is kept.
+    Duplicate,
+    /// Among those that push their species away from its real photos (kernel distance).
+    SpeciesKid,
     /// Among those that push the pooled set away from the real one (kernel distance).
     Kid,
-    /// The generator's numbers overflowed or came out as no numbers: there is no image.
-    NotFinite,
+    /// Among those that push the pooled set away from the real one (Frechet distance).
+    Fid,
 }
 
 impl Reason {
     /// The recipe key behind it.
     pub fn name(self) -> &'static str {
         match self {
+            Reason::NotFinite => "not finite",
+            Reason::HeldOut => "held_out_max",
             Reason::SsimMax => "ssim_max",
             Reason::SsimMin => "ssim_min",
             Reason::Confidence => "confidence_min",
-            Reason::Fid => "fid_max",
+            Reason::Realism => "realism_min",
+            Reason::Duplicate => "duplicate_max",
+            Reason::SpeciesKid => "species_kid_max",
             Reason::Kid => "kid_max",
-            Reason::NotFinite => "not finite",
+            Reason::Fid => "fid_max",
+        }
+    }
+
+    /// The threshold that the recipe sets for it.
+    pub fn threshold(self, filter: &Filter) -> Option<f64> {
+        match self {
+            Reason::NotFinite => None,
+            Reason::HeldOut => filter.held_out_max,
+            Reason::SsimMax => filter.ssim_max,
+            Reason::SsimMin => filter.ssim_min,
+            Reason::Confidence => filter.confidence_min,
+            Reason::Realism => filter.realism_min,
+            Reason::Duplicate => filter.duplicate_max,
+            Reason::SpeciesKid => filter.species_kid_max,
+            Reason::Kid => filter.kid_max,
+            Reason::Fid => filter.fid_max,
+        }
+    }
+
+    /// A number of its own that enters keys: never another's, and never changed.
+    pub fn tag(self) -> u8 {
+        match self {
+            Reason::SsimMax => 1,
+            Reason::SsimMin => 2,
+            Reason::Confidence => 3,
+            Reason::Fid => 4,
+            Reason::Kid => 5,
+            Reason::NotFinite => 6,
+            Reason::HeldOut => 7,
+            Reason::Realism => 8,
+            Reason::Duplicate => 9,
+            Reason::SpeciesKid => 10,
         }
     }
 }
@@ -62,6 +111,11 @@ impl Verdict {
 pub fn judge(scores: &Scores, filter: &Filter) -> Verdict {
     let over = |value: f64, max: Option<f64>| max.filter(|&max| value > max || value.is_nan());
     let under = |value: f64, min: Option<f64>| min.filter(|&min| value < min || value.is_nan());
+    if let Some(held_out) = scores.held_out
+        && let Some(threshold) = over(held_out, filter.held_out_max)
+    {
+        return Verdict::Drop { reason: Reason::HeldOut, value: held_out, threshold };
+    }
     if let Some(threshold) = over(scores.copy, filter.ssim_max) {
         return Verdict::Drop { reason: Reason::SsimMax, value: scores.copy, threshold };
     }
@@ -72,6 +126,11 @@ pub fn judge(scores: &Scores, filter: &Filter) -> Verdict {
     }
     if let Some(threshold) = under(scores.confidence, filter.confidence_min) {
         return Verdict::Drop { reason: Reason::Confidence, value: scores.confidence, threshold };
+    }
+    if let Some(realism) = scores.realism
+        && let Some(threshold) = under(realism, filter.realism_min)
+    {
+        return Verdict::Drop { reason: Reason::Realism, value: realism, threshold };
     }
     Verdict::Keep
 }
@@ -95,12 +154,16 @@ mod tests {
             confidence_min: Some(0.2),
             fid_max: None,
             kid_max: None,
+            species_kid_max: None,
+            held_out_max: Some(0.6),
+            duplicate_max: None,
+            realism_min: Some(0.8),
             features: Features::Classifier,
         }
     }
 
     fn scores(copy: f64, source: Option<f64>, confidence: f64) -> Scores {
-        Scores { copy, source, confidence }
+        Scores { copy, source, held_out: None, confidence, realism: None }
     }
 
     #[test]
@@ -123,6 +186,34 @@ mod tests {
         assert_eq!(reason(scores(0.5, Some(0.05), 0.9)), Some("ssim_min"));
         assert_eq!(reason(scores(0.5, None, 0.19)), Some("confidence_min"));
         assert_eq!(reason(scores(0.5, None, 0.9)), None);
+    }
+
+    #[test]
+    fn likeness_to_a_held_out_photo_is_asked_first_and_realism_last() {
+        let reason = |held_out, realism, confidence| {
+            let scores = Scores { held_out: Some(held_out), realism: Some(realism), ..scores(0.95, None, confidence) };
+            let ssim_max = filter().ssim_max.filter(|_| realism >= 0.8);
+            match judge(&scores, &Filter { ssim_max, ..filter() }) {
+                Verdict::Keep => None,
+                Verdict::Drop { reason, value, threshold } => Some((reason.name(), value, threshold)),
+            }
+        };
+        assert_eq!(reason(0.7, 1.0, 0.9), Some(("held_out_max", 0.7, 0.6)));
+        assert_eq!(reason(0.6, 1.0, 0.9), Some(("ssim_max", 0.95, 0.9)));
+        assert_eq!(reason(0.6, 0.7, 0.9), Some(("realism_min", 0.7, 0.8)));
+        assert_eq!(reason(0.6, 0.7, 0.1), Some(("confidence_min", 0.1, 0.2)));
+        assert!(!judge(&Scores { realism: Some(f64::NAN), ..scores(0.1, None, 0.9) }, &filter()).keeps());
+        assert!(judge(&Scores { realism: Some(f64::INFINITY), ..scores(0.1, None, 0.9) }, &filter()).keeps());
+    }
+
+    #[test]
+    fn every_reason_has_a_name_and_a_number_of_its_own() {
+        use Reason::*;
+        let all = [NotFinite, HeldOut, SsimMax, SsimMin, Confidence, Realism, Duplicate, SpeciesKid, Kid, Fid];
+        let names: std::collections::BTreeSet<&str> = all.iter().map(|reason| reason.name()).collect();
+        let tags: std::collections::BTreeSet<u8> = all.iter().map(|reason| reason.tag()).collect();
+        assert_eq!((names.len(), tags.len()), (all.len(), all.len()));
+        assert!(all.is_sorted());
     }
 
     #[test]

@@ -29,7 +29,7 @@ use std::path::Path;
 pub use built::{Unbuilt, not_built_yet, refuse_unbuilt, refuse_unbuilt_in};
 pub use names::Spelled;
 pub use problem::{Problem, render};
-pub use template::{TemplateFacts, template};
+pub use template::{MeasuredLikeness, TemplateFacts, template};
 pub use types::*;
 pub use warn::warnings;
 
@@ -85,6 +85,24 @@ pub fn check(text: &str, path: &Path) -> Result<Recipe, Vec<Problem>> {
 /// The name of the recipe at `path`: the stem of its file.
 fn name_of(path: &Path) -> String {
     path.file_stem().map_or_else(|| "recipe".to_string(), |stem| stem.to_string_lossy().into_owned())
+}
+
+impl Filter {
+    /// Whether any threshold may drop a candidate.
+    pub fn may_drop(&self) -> bool {
+        let thresholds = [
+            self.ssim_max,
+            self.ssim_min,
+            self.held_out_max,
+            self.duplicate_max,
+            self.confidence_min,
+            self.realism_min,
+            self.fid_max,
+            self.kid_max,
+            self.species_kid_max,
+        ];
+        thresholds.iter().any(Option::is_some)
+    }
 }
 
 impl Recipe {

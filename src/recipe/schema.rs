@@ -7,11 +7,26 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("split", &["kind", "imbalance", "shots", "seed", "test"]),
     ("balance", &["target", "max_ratio", "species"]),
     ("generator", &[]),
-    ("filter", &["candidates", "ssim_max", "ssim_min", "confidence_min", "fid_max", "kid_max", "features"]),
+    ("filter", FILTER),
     ("emit", &["out", "link", "encode"]),
     ("classifier", &["arch", "weights", "size", "steps", "batch", "learning_rate", "precision", "seeds"]),
     ("compare", &["arms", "tail"]),
     ("report", &["out"]),
+];
+
+/// What `[filter]` takes.
+const FILTER: &[&str] = &[
+    "candidates",
+    "ssim_max",
+    "ssim_min",
+    "held_out_max",
+    "duplicate_max",
+    "confidence_min",
+    "realism_min",
+    "fid_max",
+    "kid_max",
+    "species_kid_max",
+    "features",
 ];
 
 /// What `[generator]` takes of either kind.

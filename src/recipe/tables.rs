@@ -216,9 +216,13 @@ fn filter(root: &Section<'_, '_>) -> Filter {
         candidates: value(section.number("candidates", FROM_ONE), 1.5),
         ssim_max: ssim_max.map_or(Some(0.90), |bound| bound.map(|ssim| ssim.value)),
         ssim_min: ssim_min.map(|ssim| ssim.value),
+        held_out_max: section.number("held_out_max", SHARE).map(|ssim| ssim.value),
+        duplicate_max: section.number("duplicate_max", SHARE).map(|ssim| ssim.value),
         confidence_min: section.number("confidence_min", UNIT).map(|p| p.value),
+        realism_min: section.number("realism_min", ABOVE_ZERO).map(|realism| realism.value),
         fid_max: section.number("fid_max", FROM_ZERO).map(|fid| fid.value),
         kid_max: section.number("kid_max", FROM_ZERO).map(|kid| kid.value),
+        species_kid_max: section.number("species_kid_max", FROM_ZERO).map(|kid| kid.value),
         features: features.unwrap_or(Features::Classifier),
     }
 }

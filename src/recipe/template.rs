@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::text::quoted;
 
 /// What is known of a dataset and of the machine before its recipe is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TemplateFacts {
     /// The recipe's name: that of `out/NAME` and `results/NAME`.
     pub name: String,
@@ -26,6 +26,21 @@ pub struct TemplateFacts {
     /// Whether the device gains by bf16.
     pub device_has_bf16: bool,
     pub is_gpu: bool,
+    /// How alike the photos are, once that was measured.
+    pub likeness: Option<MeasuredLikeness>,
+}
+
+/// What photos of a species come to at most, but for one in a hundred: SSIM, mirrored too.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MeasuredLikeness {
+    /// Side of the compared squares in pixels.
+    pub side: usize,
+    /// How many train photos were measured.
+    pub photos: usize,
+    /// To another train photo; `None` of too few.
+    pub train: Option<f64>,
+    /// To a photo of valid or test; `None` of too few.
+    pub held_out: Option<f64>,
 }
 
 /// A commented recipe for the dataset at `root`: the generator that birdaug trains itself, at a size that suits
@@ -95,9 +110,11 @@ learning_rate = 2e-4
 [filter]
 candidates = 1.5                         # make at most so many per wanted image
 ssim_max = 0.90                          # copy guard; false: off
-# confidence_min = 0.10                  # probability of the right species, by a classifier of real images alone
-# fid_max = 80.0                         # gate on the pooled set
+{guards}# confidence_min = 0.10                  # probability of the right species, by a classifier of real images alone
+# realism_min = 0.80                     # by features; 1 and more: inside of what real photos span
+# fid_max = 80.0                         # gate on the pooled set: those that raise it most go first
 # kid_max = 0.05
+# species_kid_max = 0.20                 # the same for each species with images enough
 
 [emit]
 out = {out}
@@ -122,6 +139,7 @@ out = {results}
         root = quoted(&root.to_string_lossy()),
         renames = renames(&facts.renames),
         split = split(facts),
+        guards = guards(facts.likeness.as_ref()),
         precision = quoted(precision),
         batch = work.batch,
         channels = work.channels,
@@ -133,6 +151,41 @@ out = {results}
         out = quoted(&format!("out/{name}")),
         results = quoted(&format!("results/{name}")),
     )
+}
+
+/// The guards that rest on how alike the dataset's own photos are, with what was measured.
+fn guards(measured: Option<&MeasuredLikeness>) -> String {
+    let none = "# held_out_max = 0.60                    # likeness to a photo of valid or test of the species
+# duplicate_max = 0.90                   # likeness of two kept candidates of a species
+";
+    let Some(MeasuredLikeness { side, photos, train, held_out }) = measured else { return none.to_string() };
+    let mut out = String::new();
+    if train.is_some() || held_out.is_some() {
+        out.push_str(&format!(
+            "# Of {photos} train photos, measured at {side} px, 99 in 100 come no nearer than this (SSIM, mirrored too) ...
+"
+        ));
+    }
+    // What the copy guard drops already needs no second guard.
+    match held_out.filter(|held_out| *held_out < 0.90) {
+        Some(held_out) => out.push_str(&format!(
+            "{:<41}# ... to a photo of valid or test of their species: more is a leak\n",
+            format!("held_out_max = {held_out:.2}")
+        )),
+        None => out.push_str(
+            "# held_out_max = 0.60                    # likeness to a photo of valid or test of the species\n",
+        ),
+    }
+    match train {
+        Some(train) => out.push_str(&format!(
+            "{:<41}# ... to another train photo of their species: more is the same picture twice\n",
+            format!("duplicate_max = {train:.2}")
+        )),
+        None => {
+            out.push_str("# duplicate_max = 0.90                   # likeness of two kept candidates of a species\n")
+        }
+    }
+    out
 }
 
 /// What the device can do in a sitting.

@@ -216,9 +216,17 @@ pub struct Filter {
     pub candidates: f64,
     pub ssim_max: Option<f64>,
     pub ssim_min: Option<f64>,
+    /// Highest SSIM to a photo of the species that the arm is validated or tested on.
+    pub held_out_max: Option<f64>,
+    /// Highest SSIM to another kept candidate of the species.
+    pub duplicate_max: Option<f64>,
     pub confidence_min: Option<f64>,
+    /// Realism score of Kynkaanniemi et al. (2019).
+    pub realism_min: Option<f64>,
     pub fid_max: Option<f64>,
     pub kid_max: Option<f64>,
+    /// The kernel distance of each species by itself.
+    pub species_kid_max: Option<f64>,
     pub features: Features,
 }
 

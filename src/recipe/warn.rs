@@ -37,6 +37,12 @@ pub fn warnings(recipe: &Recipe) -> Vec<String> {
             }
         }
     }
+    if let (Some(held_out), Some(copy)) = (recipe.filter.held_out_max, recipe.filter.ssim_max)
+        && held_out >= copy
+    {
+        let what = format!("`held_out_max` has no effect: `ssim_max` of {copy} drops those that come nearer already");
+        say("filter.held_out_max", what);
+    }
     if let Encode::As { format: ImageFormat::Png, .. } = recipe.emit.encode
         && recipe.lines.contains_key("emit.encode.quality")
     {

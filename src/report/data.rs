@@ -36,15 +36,18 @@ pub struct Results {
     /// How many candidates each rule dropped.
     pub rejections: Vec<Rejections>,
     pub set_metrics: Vec<SetMetric>,
+    /// One entry a gate that the recipe sets, pooled or of a species; all hold, or there were no results.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<Gate>,
     pub baseline: Option<Baseline>,
     /// In the recipe's order.
     pub arms: Vec<ArmResult>,
     pub comparisons: Vec<Comparison>,
     /// Shortfalls, warnings, reservations: whole sentences.
     pub notes: Vec<String>,
-    /// Copy-guard values of all candidates; `None` where the guard was off. In the report only.
+    /// What the guards against copies and leaks saw, a guard each. In the report only.
     #[serde(skip)]
-    pub copy_guard: Option<CopyGuard>,
+    pub guards: Vec<Guard>,
     /// Pictures of up to [`GALLERY_SPECIES`] species, most telling first. In the report only.
     #[serde(skip)]
     pub gallery: Vec<Gallery>,
@@ -136,6 +139,22 @@ pub struct SetMetric {
     pub passed: Option<bool>,
     /// A reservation as a whole sentence, such as a set too small for the metric.
     pub note: Option<String>,
+}
+
+/// A gate on a set of kept images.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Gate {
+    /// The recipe's key: `fid_max`, `kid_max`, `species_kid_max`.
+    pub gate: String,
+    /// The species that it is on; `None` for the pooled set.
+    pub species: Option<String>,
+    /// The distance of what is kept.
+    pub value: Option<f64>,
+    pub threshold: f64,
+    pub n_real: usize,
+    pub n_synthetic: usize,
+    /// Candidates dropped for it in the last round.
+    pub dropped: usize,
 }
 
 /// The classifier trained on real images only, which the filter asks.

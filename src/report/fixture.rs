@@ -88,11 +88,18 @@ pub fn results(species: usize) -> Results {
             names_rightly: Some(0.741),
             candidates: counts.iter().map(|s| s.candidates).sum(),
         }),
-        copy_guard: Some(CopyGuard {
+        guards: vec![Guard {
+            key: "ssim_max".into(),
+            against: "every real image of the species, and all of valid and test".into(),
+            real_against: "train photos against the others of their species".into(),
+            real: (0..120).map(|i| 0.2 + 0.3 * wave(i + 3)).collect(),
+            real_quantile: Some(0.48),
             kept: (0..310).map(|i| 0.35 + 0.52 * wave(i)).collect(),
             rejected: (0..58).map(|i| 0.45 + 0.53 * wave(i + 7)).collect(),
             threshold: Some(0.9),
-        }),
+            side: 64,
+        }],
+        gates: vec![],
         gallery: counts.iter().filter(|s| s.kept > 0).take(GALLERY_SPECIES).map(gallery).collect(),
         rejected: (0..6).map(|i| dropped(i, &counts)).collect(),
         history: history(),
@@ -198,6 +205,7 @@ fn scores(i: usize, species: &str) -> Scores {
         confidence: Some(0.2 + 0.8 * wave(i + 2)),
         named: Some(species.to_string()),
         frechet: Some(0.02 + 0.1 * wave(i + 3)),
+        ..Scores::default()
     }
 }
 

@@ -9,15 +9,27 @@ pub const GALLERY_KEPT: usize = 8;
 /// At most so many rejected candidates are shown.
 pub const GALLERY_REJECTED: usize = 36;
 
-/// Highest SSIM of each candidate against the real images.
+/// Highest SSIM of each candidate against some photos, and of real photos against the same kind of photos.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct CopyGuard {
-    /// Of the kept ones.
+pub struct Guard {
+    /// The recipe's key.
+    pub key: String,
+    /// What candidates are compared with, in words: `every real image`.
+    pub against: String,
+    /// What the real photos are and are compared with, in words.
+    pub real_against: String,
+    /// Of a sample of real photos.
+    pub real: Vec<f64>,
+    /// The value that 99 of 100 real photos do not exceed; `None` of too few.
+    pub real_quantile: Option<f64>,
+    /// Of the kept candidates.
     pub kept: Vec<f64>,
     /// Of those dropped, whatever for.
     pub rejected: Vec<f64>,
-    /// `[filter] ssim_max`.
+    /// The recipe's; `None` where the guard is off.
     pub threshold: Option<f64>,
+    /// Side of the compared squares in pixels.
+    pub side: usize,
 }
 
 /// An encoded picture (JPEG or PNG), small enough to stand in the report as it is.
@@ -66,7 +78,7 @@ pub struct RejectedImage {
     pub value: Option<f64>,
     pub threshold: Option<f64>,
     pub scores: Scores,
-    /// The real image it is nearest to, to be seen beside it.
+    /// The image that it is too like, to be seen beside it.
     pub nearest_picture: Option<Picture>,
 }
 
@@ -83,6 +95,14 @@ pub struct Scores {
     pub confidence: Option<f64>,
     /// The species that classifier would name.
     pub named: Option<String>,
+    /// Highest SSIM against a photo of the species in valid or test, where that is asked for.
+    pub held_out: Option<f64>,
+    /// That photo, relative to the dataset's root.
+    pub nearest_held_out: Option<String>,
+    /// Realism among the real train photos, where that is asked for.
+    pub realism: Option<f64>,
+    /// First hex digits of the kept candidate that it is a near-duplicate of.
+    pub duplicate_of: Option<String>,
     /// Its own share of the pooled set's Frechet distance.
     pub frechet: Option<f64>,
 }

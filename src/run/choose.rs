@@ -1,22 +1,26 @@
 //! From wanted numbers to kept images: candidates are made, scored and judged in rounds, each of which makes up for
 //! what the one before dropped, until every species is full or has used up its candidates.
 
+use std::collections::BTreeMap;
+
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::plan::candidate::identities;
 use crate::plan::inputs::Digest;
 use crate::plan::select::{self, Reason, Verdict, refill};
-use crate::plan::{Inputs, Step};
+use crate::plan::{Inputs, Key, Step};
 use crate::recipe::Mode as GeneratorMode;
 
 use super::gate;
 use super::make::{self, Made, Wanted};
 use super::model::{Baseline, Model};
+use super::realism;
 use super::score::{self, Scored};
 use super::selection::{Candidate, Selection};
 use super::session::Session;
 use super::survey::Survey;
+use super::twins::Twins;
 
 /// Damaged entries that are made again before the disk is blamed.
 const LOSSES: usize = 8;
@@ -31,6 +35,10 @@ pub fn choose(
 ) -> Result<Option<Selection>> {
     let mut scorer = score::Scorer::new(session, survey);
     let mut look = survey.wanted.clone();
+    // What depends on the other candidates is settled once: whoever went in one round does not come back in the next, so
+    // that a species never keeps more than it wants.
+    let mut settled: BTreeMap<Key, (Verdict, Option<Key>)> = BTreeMap::new();
+    let mut twins = Twins::default();
     let mut losses = 0;
     loop {
         let all = wanted(session, survey, model, &look);
@@ -68,26 +76,63 @@ pub fn choose(
                 image,
                 source: wanted.source,
                 index: wanted.index,
-                verdict: select::judge(&scored.scores, &session.recipe.filter),
+                verdict: Verdict::Keep,
+                twin: None,
                 scored,
             })
             .collect();
+        let filter = session.recipe.filter.clone();
+        if realism::asked_for(&filter) && !realism::score(session, survey, baseline, &mut candidates)? {
+            count_refills(session, survey, model, &look);
+            return Ok(None);
+        }
+        for candidate in &mut candidates {
+            candidate.verdict = select::judge(&candidate.scored.scores, &filter);
+            if let Some((verdict, twin)) = settled.get(&candidate.key) {
+                (candidate.verdict, candidate.twin) = (*verdict, *twin);
+            }
+        }
         if !flawed.is_empty() {
             candidates.extend(flawed);
             candidates.sort_by_key(|candidate| candidate.species);
+        }
+        if let Some(threshold) = filter.duplicate_max {
+            if !twins.settle(session, threshold, &mut candidates)? {
+                count_refills(session, survey, model, &look);
+                return Ok(None);
+            }
+            settle(&candidates, &mut settled);
         }
         if let Some(next) = next_round(survey, &candidates, &look) {
             look = next;
             continue;
         }
-        if gate::asked_for(&session.recipe.filter) {
-            gate::enforce(session, survey, baseline, &mut candidates)?;
+        let mut gates = gate::Outcome::default();
+        if gate::asked_for(&filter) {
+            let Some(outcome) = gate::enforce(session, survey, baseline, &mut candidates)? else {
+                count_refills(session, survey, model, &look);
+                return Ok(None);
+            };
+            settle(&candidates, &mut settled);
             if let Some(next) = next_round(survey, &candidates, &look) {
                 look = next;
                 continue;
             }
+            gate::refuse_unmet(session, survey, baseline, &outcome)?;
+            gates = outcome;
         }
-        return finish(session, survey, candidates).map(Some);
+        return finish(session, survey, candidates, gates).map(Some);
+    }
+}
+
+/// Remembers who went for what the other candidates are.
+fn settle(candidates: &[Candidate], settled: &mut BTreeMap<Key, (Verdict, Option<Key>)>) {
+    for candidate in candidates {
+        if let Verdict::Drop { reason: Reason::Duplicate | Reason::SpeciesKid | Reason::Kid | Reason::Fid, .. } =
+            candidate.verdict
+        {
+            settled.insert(candidate.key, (candidate.verdict, candidate.twin));
+        }
     }
 }
 
@@ -108,6 +153,7 @@ fn without_flawed(all: Vec<Wanted>, made: Vec<Made>) -> (Vec<Wanted>, Vec<Digest
                 source: wanted.source,
                 index: wanted.index,
                 verdict: Verdict::Drop { reason: Reason::NotFinite, value: f64::NAN, threshold: f64::NAN },
+                twin: None,
                 scored: Scored::nothing(),
             }),
         }
@@ -175,19 +221,24 @@ fn count_refills(session: &mut Session<'_>, survey: &Survey, model: &Model, look
 }
 
 /// Settles the verdicts and names them by a digest.
-fn finish(session: &mut Session<'_>, survey: &Survey, candidates: Vec<Candidate>) -> Result<Selection> {
+fn finish(
+    session: &mut Session<'_>,
+    survey: &Survey,
+    candidates: Vec<Candidate>,
+    gates: gate::Outcome,
+) -> Result<Selection> {
     let mut hasher = blake3::Hasher::new();
     for candidate in &candidates {
         hasher.update(&candidate.key.0);
         hasher.update(&candidate.image);
         let (tag, value) = match candidate.verdict {
             Verdict::Keep => (0, 0.0),
-            Verdict::Drop { reason, value, .. } => (1 + reason as u8, value),
+            Verdict::Drop { reason, value, .. } => (reason.tag(), value),
         };
         hasher.update(&[tag]);
         hasher.update(&value.to_bits().to_le_bytes());
     }
-    let selection = Selection { candidates, digest: *hasher.finalize().as_bytes() };
+    let selection = Selection { candidates, gates, digest: *hasher.finalize().as_bytes() };
     let total: usize = survey.wanted.iter().sum();
     if total > 0 && selection.kept().next().is_none() {
         return Err(nothing_left(&selection));
@@ -198,7 +249,7 @@ fn finish(session: &mut Session<'_>, survey: &Survey, candidates: Vec<Candidate>
 }
 
 fn nothing_left(selection: &Selection) -> Error {
-    let mut reasons: std::collections::BTreeMap<Reason, usize> = Default::default();
+    let mut reasons: BTreeMap<Reason, usize> = BTreeMap::new();
     for candidate in &selection.candidates {
         if let Verdict::Drop { reason, .. } = candidate.verdict {
             *reasons.entry(reason).or_default() += 1;

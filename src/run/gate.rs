@@ -1,25 +1,31 @@
-//! The pooled set against the real one: Frechet and kernel distances over the real-only classifier's features or FID's Inception network's, with
-//! the real-vs-real floor; and the gates that the recipe sets on them.
+//! The pooled set against the real one: Frechet and kernel distances over the features of the real-only classifier or of
+//! FID's Inception network, with the real-vs-real floor; and the gates that the recipe sets on them and on each species. The
+//! arithmetic is [`crate::score::gates`]'s; here are the recipe's thresholds, the cache, and what a person is told.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::plan::Step;
-use crate::plan::inputs;
+use crate::plan::inputs::{self, Digest};
 use crate::plan::select::{Reason, Verdict};
 use crate::recipe::Filter;
 use crate::score::contribution;
 use crate::score::features::Features;
 use crate::score::floor::{Floor, real_floor};
 use crate::score::frechet::{Moments, frechet};
+use crate::score::gates::{self, Gates, LEAST, Labelled};
 use crate::score::kid::{self, Kid};
+use crate::text;
 
 use super::inception;
 use super::model::{self, Baseline};
 use super::score::{CLASSIFIER_BATCH, features_from_bytes, features_to_bytes};
 use super::selection::Candidate;
-use super::session::Session;
+use super::session::{Mode, Session};
+use super::stop;
 use super::survey::Survey;
+
+pub use crate::score::gates::{Gate, Held, Outcome};
 
 /// The pooled set's figures.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,9 +42,9 @@ pub struct SetFigures {
     pub dims: usize,
 }
 
-/// Whether the recipe sets a gate on the pooled set.
+/// Whether the recipe sets a gate on a set, pooled or of a species.
 pub fn asked_for(filter: &Filter) -> bool {
-    filter.fid_max.is_some() || filter.kid_max.is_some()
+    filter.fid_max.is_some() || filter.kid_max.is_some() || filter.species_kid_max.is_some()
 }
 
 /// The real train photos' features under the baseline; `None` if planning and they are not there.
@@ -91,7 +97,7 @@ fn measure(real: &Features, kept: &Features) -> Result<SetFigures> {
     let moments = Moments::of(real).ok().filter(|_| enough);
     let frechet = moments.as_ref().map(|moments| frechet(moments, &Moments::of(kept)?)).transpose()?;
     let shares = match &moments {
-        Some(moments) if kept.rows >= 3 => Some(contribution::contributions(moments, kept)?),
+        Some(moments) if kept.rows >= 3 => Some(contribution::contributions(moments, kept, &stop::check)?),
         _ => None,
     };
     Ok(SetFigures {
@@ -105,74 +111,178 @@ fn measure(real: &Features, kept: &Features) -> Result<SetFigures> {
     })
 }
 
-/// Drops the candidates that raise a distance most, until each gate of the recipe holds.
+/// Drops the candidates that raise a distance most, until each gate of the recipe holds or gets no further; says what each came
+/// to, or `None` if planning and the features are not there. The same pool has the same outcome, whatever its order.
 ///
 /// # Errors
-/// [`Error::Input`] with the best figure reached, where no drop lowers the distance any further.
+/// [`Error::Input`] for features that are no numbers.
 pub fn enforce(
     session: &mut Session<'_>,
     survey: &Survey,
     baseline: &Baseline,
     candidates: &mut [Candidate],
-) -> Result<()> {
-    let Some(real) = real_features(session, survey, baseline)? else { return Ok(()) };
-    let moments = Moments::of(&real)?;
+) -> Result<Option<Outcome>> {
+    let mut pool: Vec<usize> = (0..candidates.len()).filter(|&i| candidates[i].verdict.keeps()).collect();
+    pool.sort_by_key(|&i| candidates[i].key);
     let filter = session.recipe.filter.clone();
-    if let Some(threshold) = filter.fid_max {
-        let measure = |set: &Features| frechet(&moments, &Moments::of(set)?);
-        let shares = |set: &Features| contribution::contributions(&moments, set);
-        hold(session, candidates, Reason::Fid, threshold, &measure, &shares)?;
-    }
-    if let Some(threshold) = filter.kid_max {
-        let measure = |set: &Features| kid::kid(&real, set, &kid::Options::default()).map(|kid| kid.value);
-        let shares = |set: &Features| kid::contributions(&real, set);
-        hold(session, candidates, Reason::Kid, threshold, &measure, &shares)?;
-    }
-    Ok(())
-}
-
-type Measure<'f> = &'f dyn Fn(&Features) -> Result<f64>;
-type Shares<'f> = &'f dyn Fn(&Features) -> Result<Vec<f64>>;
-
-fn hold(
-    session: &Session<'_>,
-    candidates: &mut [Candidate],
-    reason: Reason,
-    threshold: f64,
-    measure: Measure<'_>,
-    shares: Shares<'_>,
-) -> Result<()> {
-    let mut kept: Vec<usize> = (0..candidates.len()).filter(|&i| candidates[i].verdict.keeps()).collect();
-    let mut set = candidate_features(session, kept.iter().map(|&i| &candidates[i]))?;
-    loop {
-        if set.rows < 3 {
-            return Err(cannot_hold(reason, threshold, None, set.rows));
+    let inputs =
+        inputs::gate(&filter, baseline.fitted.digest, &survey.train_list, pool_digest(survey, candidates, &pool));
+    let key = inputs.key().0;
+    session.used.push(key);
+    let outcome = match kept_outcome(session, &key, pool.len())? {
+        Some(outcome) => outcome,
+        None => {
+            let Some(real) = real_features(session, survey, baseline)? else { return Ok(None) };
+            let features = candidate_features(session, pool.iter().map(|&i| &candidates[i]))?;
+            let of_real: Vec<usize> =
+                survey.cut.train.iter().map(|&photo| survey.dataset.photos[photo].species as usize).collect();
+            let of_pool: Vec<usize> = pool.iter().map(|&i| candidates[i].species).collect();
+            let outcome = thin(session, survey, &filter, (&real, &of_real), (&features, &of_pool))?;
+            if session.mode == Mode::Build {
+                let text = serde_json::to_vec(&outcome).map_err(|error| Error::input(error.to_string()))?;
+                let record = session.blank(&inputs).output("outcome", session.store.put(&text)?);
+                session.store.commit(&[record])?;
+            }
+            outcome
         }
-        let value = measure(&set)?;
-        if value <= threshold {
-            return Ok(());
-        }
-        let shares = shares(&set)?;
-        // The first of equals, so that the order of work decides nothing.
-        let worst = (0..shares.len()).fold(0, |worst, i| if shares[i] > shares[worst] { i } else { worst });
-        if shares[worst] <= 0.0 {
-            return Err(cannot_hold(reason, threshold, Some(value), set.rows));
-        }
-        candidates[kept[worst]].verdict = Verdict::Drop { reason, value, threshold };
-        kept.remove(worst);
-        let rows: Vec<usize> = (0..set.rows).filter(|&row| row != worst).collect();
-        set = set.select(&rows);
-    }
-}
-
-fn cannot_hold(reason: Reason, threshold: f64, value: Option<f64>, n: usize) -> Error {
-    let reached = match value {
-        Some(value) => format!("it stays at {value:.3} with {n} images, and dropping any of them raises it"),
-        None => "it fails with so few images left that it means nothing".to_string(),
     };
-    Error::input_help(
-        format!("the gate {} = {threshold} cannot be met: {reached}", reason.name()),
-        "raise the gate (the report of an ungated build shows the figure and the real-vs-real floor), raise `candidates`, \
+    for gone in &outcome.gone {
+        let reason = reason(gone.gate);
+        let threshold = reason.threshold(&filter).unwrap_or(f64::NAN);
+        candidates[pool[gone.row]].verdict = Verdict::Drop { reason, value: gone.distance, threshold };
+    }
+    Ok(Some(outcome))
+}
+
+/// Which images of which species are asked about.
+fn pool_digest(survey: &Survey, candidates: &[Candidate], pool: &[usize]) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    for candidate in pool.iter().map(|&i| &candidates[i]) {
+        let name = &survey.dataset.species[candidate.species];
+        hasher.update(&(name.len() as u64).to_le_bytes());
+        hasher.update(name.as_bytes());
+        hasher.update(&candidate.key.0);
+        hasher.update(&candidate.image);
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// The outcome of an earlier build; whatever cannot be read, or is of another pool, is as good as none.
+fn kept_outcome(session: &Session<'_>, key: &Digest, images: usize) -> Result<Option<Outcome>> {
+    let Some(blob) = session.store.hit(key).and_then(|record| record.blob("outcome")) else { return Ok(None) };
+    let outcome: Option<Outcome> = session.store.get(&blob)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    Ok(outcome.filter(|outcome| outcome.gone.iter().all(|gone| gone.row < images)))
+}
+
+type OfSpecies<'f> = (&'f Features, &'f [usize]);
+
+fn thin(
+    session: &Session<'_>,
+    survey: &Survey,
+    filter: &Filter,
+    real: OfSpecies<'_>,
+    pool: OfSpecies<'_>,
+) -> Result<Outcome> {
+    let asked = Gates { fid: filter.fid_max, kid: filter.kid_max, species_kid: filter.species_kid_max };
+    let labelled = |(features, species)| Labelled { features, species };
+    let task = std::cell::RefCell::new(session.progress.task("gates", pool.1.len(), "image"));
+    let tell = |gate: Gate, gone: usize, distance: f64| {
+        let note = format!("{} left out by {}, now at {distance:.4}", text::thousands(gone), name(survey, gate));
+        task.borrow_mut().set(gone, &note);
+    };
+    gates::gates(labelled(real), labelled(pool), &asked, &stop::check, &tell)
+}
+
+fn reason(gate: Gate) -> Reason {
+    match gate {
+        Gate::Fid => Reason::Fid,
+        Gate::Kid => Reason::Kid,
+        Gate::SpeciesKid(_) => Reason::SpeciesKid,
+    }
+}
+
+fn name(survey: &Survey, gate: Gate) -> String {
+    match gate {
+        Gate::SpeciesKid(species) => format!("{} of {}", reason(gate).name(), survey.dataset.species[species]),
+        _ => reason(gate).name().to_string(),
+    }
+}
+
+/// What a person should know of gates that hold: whole sentences.
+pub fn notes(survey: &Survey, outcome: &Outcome) -> Vec<String> {
+    if outcome.without_gate.is_empty() {
+        return Vec::new();
+    }
+    let names = outcome.without_gate.iter().map(|&species| survey.dataset.species[species].as_str());
+    vec![format!(
+        "`species_kid_max` does not judge {} with fewer than {LEAST} real or kept images: {}",
+        if outcome.without_gate.len() == 1 {
+            "the species".to_string()
+        } else {
+            format!("the {} species", outcome.without_gate.len())
+        },
+        first_few(names)
+    )]
+}
+
+/// Up to three names, and how many more there are.
+fn first_few<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    let all: Vec<&str> = names.collect();
+    let shown = all[..all.len().min(3)].join(", ");
+    if all.len() > 3 { format!("{shown} and {} more", all.len() - 3) } else { shown }
+}
+
+/// Says which gates cannot be met, how far they came, and what could be done.
+///
+/// # Errors
+/// [`Error::Input`] if there is such a gate.
+pub fn refuse_unmet(session: &mut Session<'_>, survey: &Survey, baseline: &Baseline, outcome: &Outcome) -> Result<()> {
+    let unmet: Vec<&Held> = outcome.held.iter().filter(|held| !held.holds).collect();
+    if unmet.is_empty() && (!outcome.held.is_empty() || outcome.without_gate.is_empty()) {
+        return Ok(());
+    }
+    if unmet.is_empty() {
+        return Err(Error::input_help(
+            format!(
+                "`species_kid_max` judges no species: each has fewer than {LEAST} real or kept images ({})",
+                first_few(outcome.without_gate.iter().map(|&species| survey.dataset.species[species].as_str()))
+            ),
+            "use `kid_max`, which judges the pooled set, or cut less of train away by `[split]`",
+        ));
+    }
+    let floor = match real_features(session, survey, baseline)? {
+        Some(real) if real.rows >= 4 => Some(real_floor(&real, &kid::Options::default())?),
+        _ => None,
+    };
+    let sentence = |held: &Held| {
+        let name = name(survey, held.gate);
+        let n = text::count(held.n[1], "image");
+        let reached = match held.distance {
+            None => "too few images are left for any distance".to_string(),
+            Some(value) if held.n[1] <= LEAST => {
+                format!("it is {value:.4} with {n}, and fewer mean nothing")
+            }
+            Some(value) => format!("it stays at {value:.4} with {n}, and dropping any of them raises it"),
+        };
+        let floor = match (held.gate, &floor) {
+            (Gate::Fid, Some(floor)) => {
+                format!("; two halves of {} real photos are at {:.4}", survey.cut.train.len(), floor.frechet)
+            }
+            (Gate::Kid, Some(floor)) => {
+                format!("; two halves of {} real photos are at {:.4}", survey.cut.train.len(), floor.kid.value)
+            }
+            _ => String::new(),
+        };
+        format!("{name} = {}: {reached} ({} dropped for it{floor})", held.threshold, text::thousands(held.gone))
+    };
+    let mut lines: Vec<String> = unmet.iter().take(5).map(|held| sentence(held)).collect();
+    if unmet.len() > 5 {
+        lines.push(format!("and {} more", unmet.len() - 5));
+    }
+    let what = if unmet.len() == 1 { "the gate cannot be met" } else { "the gates cannot be met" };
+    Err(Error::input_help(
+        format!("{what}: {}", lines.join("; ")),
+        "raise the gate (the report of an ungated build shows each figure beside the real-vs-real floor), raise `candidates`, \
          or train the generator longer; every candidate and score is kept",
-    )
+    ))
 }

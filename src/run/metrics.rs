@@ -27,6 +27,7 @@ use crate::store::Store;
 use crate::text;
 
 use super::inception::{Network, Workplace, gather, unchanged};
+use super::stop;
 use super::progress::Progress;
 use super::session::blank;
 use super::survey::stat_index_path;
@@ -256,8 +257,8 @@ pub fn fid(sets: &[Set; 2]) -> Result<Fid> {
     let interval = match a.rows.min(b.rows) {
         ..3 => None,
         _ => {
-            let of_b = contribution::contributions(&moments[0], b)?;
-            let of_a = contribution::contributions(&moments[1], a)?;
+            let of_b = contribution::contributions(&moments[0], b, &stop::check)?;
+            let of_a = contribution::contributions(&moments[1], a, &stop::check)?;
             let Interval { low, high } = interval::of_figure(value, [&of_a, &of_b], 0);
             Some(Interval { low: low.max(0.0), high: high.max(0.0) })
         }

@@ -20,6 +20,7 @@ pub mod generate;
 pub mod inception;
 pub mod inventory;
 mod ledger;
+pub mod likeness;
 pub mod lock;
 pub mod locks;
 mod make;
@@ -29,6 +30,7 @@ mod model;
 mod offline;
 mod photos;
 mod progress;
+mod realism;
 mod results;
 mod score;
 mod selection;
@@ -38,6 +40,7 @@ mod sheet;
 mod stop;
 mod survey;
 mod tree;
+mod twins;
 mod verify;
 pub mod why;
 
@@ -210,6 +213,7 @@ fn steps(session: &mut Session<'_>) -> Result<Said> {
     };
     lock::refuse_selection(session, &survey, &selection)?;
     notes.extend(selection.shortfalls(&survey));
+    notes.extend(gate::notes(&survey, &selection.gates));
     if until <= Step::Select {
         return Ok((None, notes));
     }

@@ -4,6 +4,7 @@ use crate::plan::Key;
 use crate::plan::inputs::Digest;
 use crate::plan::select::Verdict;
 
+use super::gate::Outcome;
 use super::score::Scored;
 use super::survey::Survey;
 
@@ -20,12 +21,16 @@ pub struct Candidate {
     pub index: u64,
     pub scored: Scored,
     pub verdict: Verdict,
+    /// The kept candidate that it is a near-duplicate of, where that is why it was dropped.
+    pub twin: Option<Key>,
 }
 
 /// Every candidate that was looked at, species by species, in order.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     pub candidates: Vec<Candidate>,
+    /// What the gates came to; nothing where the recipe sets none.
+    pub gates: Outcome,
     /// Identifies the verdicts and what they were reached from.
     pub digest: Digest,
 }

@@ -143,7 +143,7 @@ pub fn survey(session: &mut Session<'_>) -> Result<Survey> {
     let dataset = Arc::new(scan(session)?);
     session.dataset = Some(Arc::clone(&dataset));
     let encoding = audit::encoding(session, &dataset)?;
-    let cut = split_step(session, &dataset)?;
+    let cut = cut(session.recipe, &dataset)?;
     let mut real = vec![0; dataset.species.len()];
     for &photo in &cut.train {
         real[dataset.photos[photo].species as usize] += 1;
@@ -239,8 +239,12 @@ pub fn scan(session: &mut Session<'_>) -> Result<Dataset> {
     Ok(look.dataset(&asked))
 }
 
-fn split_step(session: &mut Session<'_>, dataset: &Dataset) -> Result<Cut> {
-    let split = &session.recipe.split;
+/// Cuts a recipe's task out of a dataset.
+///
+/// # Errors
+/// A cut that cannot be made, or one that would leak.
+pub fn cut(recipe: &Recipe, dataset: &Dataset) -> Result<Cut> {
+    let split = &recipe.split;
     let options = CutOptions {
         kind: match split.kind {
             SplitKind::Full => CutKind::Full,

@@ -104,7 +104,7 @@ fn check(real: &Features, synthetic: &Features, least_synthetic: usize) -> Resul
 }
 
 /// `(x . y / dims + 1)^3` of every pair, `[rows of x, rows of y]`.
-fn kernel(x: &Tensor, y: &Tensor) -> Result<Tensor> {
+pub(super) fn kernel(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     assert_eq!((x.kind(), y.kind()), (Kind::Double, Kind::Double), "KID must be computed in f64");
     let dims = x.size()[1] as f64;
     let dots = x.f_matmul(&y.tr()).doing("compute KID's kernel")?;
@@ -188,7 +188,7 @@ fn jackknife(values: Vec<f64>) -> f64 {
 }
 
 /// From the sums over ordered pairs of different images within each set, and over all pairs across.
-fn unbiased(n: [usize; 2], within: [f64; 2], across: f64) -> f64 {
+pub(super) fn unbiased(n: [usize; 2], within: [f64; 2], across: f64) -> f64 {
     let [a, b] = n.map(|n| n as f64);
     within[0] / (a * (a - 1.0)) + within[1] / (b * (b - 1.0)) - 2.0 * across / (a * b)
 }

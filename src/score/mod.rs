@@ -4,12 +4,17 @@ pub mod contribution;
 pub mod features;
 pub mod floor;
 pub mod frechet;
+pub mod frechet_thinning;
+pub mod gates;
 pub mod inception;
 pub mod interval;
 pub mod kid;
+pub mod kid_thinning;
 pub mod prdc;
+pub mod realism;
 pub mod resize;
 pub mod ssim;
+pub mod thin;
 
 #[cfg(test)]
 mod golden;

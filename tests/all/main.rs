@@ -6,6 +6,7 @@ mod changes;
 mod checkpoint;
 mod ci;
 mod faults;
+mod gates;
 mod incremental;
 mod inputs;
 mod layers;

@@ -210,3 +210,13 @@ fn no_slip_of_the_key_stops_the_reading() {
         }
     }
 }
+
+#[test]
+fn a_guard_that_another_makes_idle_is_warned_of() {
+    let recipe = good("[dataset]\nroot = \"b\"\n[generator]\nkind = \"ddpm\"\n[filter]\nheld_out_max = 0.95\n");
+    assert_eq!(
+        warnings(&recipe),
+        ["recipes/birds.toml:6: `held_out_max` has no effect: `ssim_max` of 0.9 drops those that come nearer already"]
+    );
+    assert!(recipe.filter.may_drop());
+}

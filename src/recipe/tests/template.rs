@@ -17,6 +17,7 @@ fn facts() -> TemplateFacts {
         renames: vec![],
         device_has_bf16: false,
         is_gpu: false,
+        likeness: None,
     }
 }
 
@@ -84,4 +85,27 @@ fn comments_of_a_template_stand_in_a_column() {
         assert!(column == Some(41) || line.contains("# rename"), "{line}");
         assert!(line.chars().count() <= 125, "{line}");
     }
+}
+
+#[test]
+fn measured_likeness_becomes_thresholds_and_what_was_not_measured_stays_a_comment() {
+    let root = Path::new("data/birds");
+    let with = |train, held_out| {
+        let likeness = Some(MeasuredLikeness { side: 32, photos: 384, train, held_out });
+        let text = template(root, &TemplateFacts { likeness, ..facts() });
+        let recipe = good(&text);
+        assert_eq!(warnings(&recipe), Vec::<String>::new());
+        for line in text.lines() {
+            assert!(line.chars().count() <= 125, "{line}");
+        }
+        (recipe.filter.held_out_max, recipe.filter.duplicate_max, text)
+    };
+    let (held_out, duplicate, text) = with(Some(0.71), Some(0.5));
+    assert_eq!((held_out, duplicate), (Some(0.5), Some(0.71)));
+    assert!(text.contains("# Of 384 train photos, measured at 32 px, 99 in 100 come no nearer than this"), "{text}");
+    assert_eq!((with(Some(0.71), None).0, with(Some(0.71), None).1), (None, Some(0.71)));
+    let (held_out, duplicate, text) = with(None, None);
+    assert_eq!((held_out, duplicate), (None, None));
+    assert!(text.contains("# held_out_max = 0.60") && !text.contains("384"), "{text}");
+    assert_eq!(good(&template(root, &facts())).filter.held_out_max, None);
 }

@@ -593,6 +593,63 @@ fid_max = -1
 }
 
 #[test]
+fn thresholds_that_no_image_could_meet_or_miss_are_refused() {
+    insta::assert_snapshot!(message(r#"[dataset]
+root = "data/birds"
+[generator]
+kind = "ddpm"
+[filter]
+held_out_max = 0
+duplicate_max = 1.2
+realism_min = 0.0
+species_kid_max = -0.1
+kid_max = "low"
+"#), @r##"
+    error: `held_out_max` in `[filter]` is impossible
+     --> recipes/birds.toml:6:16
+      |
+    6 | held_out_max = 0
+      |                ^ found 0
+      |
+      = allowed: a number above 0 and at most 1
+
+    error: `duplicate_max` in `[filter]` is impossible
+     --> recipes/birds.toml:7:17
+      |
+    7 | duplicate_max = 1.2
+      |                 ^^^ found 1.2
+      |
+      = allowed: a number above 0 and at most 1
+
+    error: `realism_min` in `[filter]` is impossible
+     --> recipes/birds.toml:8:15
+      |
+    8 | realism_min = 0.0
+      |               ^^^ found 0.0
+      |
+      = allowed: a number above 0
+
+    error: `species_kid_max` in `[filter]` is impossible
+     --> recipes/birds.toml:9:19
+      |
+    9 | species_kid_max = -0.1
+      |                   ^^^^ found -0.1
+      |
+      = allowed: a number, 0 or more
+
+    error: `kid_max` in `[filter]` has the wrong type
+      --> recipes/birds.toml:10:11
+       |
+    10 | kid_max = "low"
+       |           ^^^^^ found text
+       |
+       = allowed: a number, 0 or more
+
+    5 problems in `recipes/birds.toml`
+    "##);
+}
+
+#[test]
 fn a_filter_with_both_bounds_shows_both() {
     insta::assert_snapshot!(message(r#"[dataset]
 root = "data/birds"

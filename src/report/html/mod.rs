@@ -5,6 +5,7 @@ mod chart;
 mod counts;
 mod curves;
 mod gallery;
+mod guards;
 mod picture;
 mod recall;
 mod rejected;

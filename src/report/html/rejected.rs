@@ -2,10 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::chart::{Axis, px, y_grid};
+use super::guards;
 use super::picture::Album;
 use super::shown_of;
-use crate::report::data::{CopyGuard, GALLERY_REJECTED, RejectedImage, Results, Scores};
+use crate::report::data::{GALLERY_REJECTED, RejectedImage, Results, Scores};
 use crate::report::words::{DASH, number, percent, score, setting};
 use crate::text;
 
@@ -23,10 +23,7 @@ pub fn section(results: &Results, album: &mut Album) -> Markup {
             @if !results.rejections.is_empty() { (reasons(results)) }
             (cards(results, album, all))
         }
-        @match &results.copy_guard {
-            Some(guard) => { (copy_guard(guard)) }
-            None => { p.quiet { "The copy guard was off: no image was compared with the real ones." } }
-        }
+        (guards::section(&results.guards))
     }
 }
 
@@ -68,7 +65,7 @@ fn card(image: &RejectedImage, album: &mut Album) -> Markup {
             div.pair {
                 (album.show(&image.picture, &format!("rejected candidate for {}", image.species)))
                 @if let Some(nearest) = &image.nearest_picture {
-                    (album.show(nearest, &format!("nearest real image, {}", image.scores.nearest.as_deref().unwrap_or("unnamed"))))
+                    (album.show(nearest, &beside(image)))
                 }
             }
             div {
@@ -92,6 +89,10 @@ fn scores(image: &RejectedImage, scores: &Scores) -> Markup {
         ("named", scores.named.is_some(), text(&scores.named)),
         ("SSIM", scores.ssim.is_some(), score(scores.ssim)),
         ("nearest", scores.nearest.is_some(), text(&scores.nearest)),
+        ("held out", scores.held_out.is_some(), score(scores.held_out)),
+        ("nearest", scores.nearest_held_out.is_some(), text(&scores.nearest_held_out)),
+        ("twin", scores.duplicate_of.is_some(), text(&scores.duplicate_of)),
+        ("realism", scores.realism.is_some(), realism(scores.realism)),
         ("to source", scores.source_ssim.is_some(), score(scores.source_ssim)),
         ("source", image.source.is_some(), text(&image.source)),
         ("Fréchet", scores.frechet.is_some(), number(scores.frechet)),
@@ -102,72 +103,24 @@ fn scores(image: &RejectedImage, scores: &Scores) -> Markup {
     }
 }
 
+/// What the picture beside a rejected one is.
+fn beside(image: &RejectedImage) -> String {
+    let scores = &image.scores;
+    match (&scores.duplicate_of, image.reason.as_str()) {
+        (Some(twin), _) => format!("its twin among the kept candidates, {twin}"),
+        (None, "held_out_max") => {
+            format!("nearest photo of valid or test, {}", scores.nearest_held_out.as_deref().unwrap_or("unnamed"))
+        }
+        _ => format!("nearest real image, {}", scores.nearest.as_deref().unwrap_or("unnamed")),
+    }
+}
+
+/// A realism score; one that has a real photo's own features is infinite.
+fn realism(value: Option<f64>) -> String {
+    if value == Some(f64::INFINITY) { "∞".to_string() } else { score(value) }
+}
+
 /// A path that may go on in the next line after each slash.
 fn breakable(path: &str) -> Markup {
     html! { @for (i, part) in path.split('/').enumerate() { @if i > 0 { "/" wbr; } (part) } }
-}
-
-/// How near candidates come to real images.
-fn copy_guard(guard: &CopyGuard) -> Markup {
-    let finite = |values: &[f64]| values.iter().copied().filter(|value| value.is_finite()).collect();
-    let guard = &CopyGuard { kept: finite(&guard.kept), rejected: finite(&guard.rejected), threshold: guard.threshold };
-    let all = guard.kept.len() + guard.rejected.len();
-    html! {
-        h3 { "How near they come to a real image" }
-        @if all == 0 { p.quiet { "No candidate was compared." } }
-        @else {
-            figure.half {
-                (histogram(guard))
-                figcaption {
-                    span.key { span.swatch.c1 {} "kept (" (text::thousands(guard.kept.len())) ")" }
-                    span.key { span.swatch.c5 {} "rejected for any reason (" (text::thousands(guard.rejected.len())) ")" }
-                    br;
-                    "Highest SSIM of each candidate against the real images. "
-                    @match guard.threshold {
-                        Some(threshold) => { "Right of the line, at " (setting(threshold)) ", it counts as a copy." }
-                        None => { "No threshold was set." }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn histogram(guard: &CopyGuard) -> Markup {
-    const BIN: f64 = 0.05;
-    let bin = |value: f64| (value.clamp(-1.0, 1.0) / BIN + 1e-9).floor().min(19.0) as i64;
-    let values = guard.kept.iter().chain(&guard.rejected).chain(&guard.threshold);
-    let first = values.map(|&value| bin(value)).min().unwrap_or(0).min(9);
-    let count = |values: &[f64], at: i64| values.iter().filter(|&&value| bin(value) == at).count();
-    let bins: Vec<_> = (first..20).map(|at| (at, count(&guard.kept, at), count(&guard.rejected, at))).collect();
-    let most = bins.iter().map(|(_, kept, rejected)| kept + rejected).max().unwrap_or(1);
-    let x = Axis::new(first as f64 * BIN, 1.0, 44.0, 430.0);
-    let y = Axis::new(0.0, most as f64, 176.0, 12.0);
-    let y_ticks: Vec<_> = y.ticks(4).into_iter().filter(|(_, label)| !label.contains('.')).collect();
-    let over = guard.threshold.map(|t| guard.kept.iter().chain(&guard.rejected).filter(|&&v| v > t).count());
-    let label = format!(
-        "Histogram of the highest SSIM of {} candidates{}",
-        guard.kept.len() + guard.rejected.len(),
-        over.map(|n| format!("; {n} lie above the threshold")).unwrap_or_default()
-    );
-    html! {
-        svg.chart viewBox="0 0 440 200" role="img" aria-label=(label) {
-            (y_grid(&y, &y_ticks, 44.0, 430.0))
-            @for (at, kept, rejected) in bins {
-                @let (left, right) = (x.at(at as f64 * BIN), x.at((at + 1) as f64 * BIN));
-                @for (class, from, count) in [("fill c1", 0, kept), ("fill c5", kept, rejected)] {
-                    @if count > 0 {
-                        @let (top, bottom) = (y.at((from + count) as f64), y.at(from as f64));
-                        rect class=(class) x=(px(left + 0.5)) width=(px(right - left - 1.0)) y=(px(top)) height=(px(bottom - top)) {}
-                    }
-                }
-            }
-            @for (value, label) in x.ticks(6) {
-                text.tick x=(px(x.at(value))) y="194" text-anchor="middle" { (label) }
-            }
-            @if let Some(threshold) = guard.threshold {
-                line.threshold x1=(px(x.at(threshold))) x2=(px(x.at(threshold))) y1="6" y2="176" {}
-            }
-        }
-    }
 }

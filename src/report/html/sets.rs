@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::report::data::{Results, SetMetric};
+use crate::report::data::{Gate, Results, SetMetric};
 use crate::report::words::{number, percent, setting};
 use crate::text;
 
@@ -25,6 +25,7 @@ pub fn section(results: &Results) -> Markup {
                 "be compared."
             }
             (table(&results.set_metrics))
+            @if !results.gates.is_empty() { (gates(&results.gates)) }
             ul.plain {
                 @for metric in &results.set_metrics {
                     li { (meaning(metric)) @if let Some(note) = &metric.note { " " (note) } }
@@ -52,6 +53,29 @@ fn table(metrics: &[SetMetric]) -> Markup {
                     td { (m.features) }
                     td.n { (m.threshold.map_or("–".to_string(), |t| format!("≤ {}", setting(t)))) }
                     td { (match m.passed { Some(true) => "yes", Some(false) => "no", None => "–" }) }
+                }
+            } }
+        } }
+    }
+}
+
+/// Every gate with what it came to, the pooled ones first.
+fn gates(gates: &[Gate]) -> Markup {
+    let (pooled, of_species): (Vec<&Gate>, Vec<&Gate>) = gates.iter().partition(|gate| gate.species.is_none());
+    html! {
+        div.scroll { table {
+            caption { "Gates: the candidates that raised a distance most went first, until it held" }
+            thead { tr {
+                th scope="col" { "Gate" } th scope="col" { "Set" } th.n scope="col" { "Value" } th.n scope="col" { "Threshold" }
+                th.n scope="col" { "N synthetic" } th.n scope="col" { "N real" } th.n scope="col" { "Dropped last" }
+            } }
+            tbody { @for gate in pooled.into_iter().chain(of_species) {
+                tr {
+                    th scope="row" { (gate.gate) }
+                    td { (gate.species.as_deref().unwrap_or("all kept images")) }
+                    td.n { (number(gate.value)) } td.n { "≤ " (setting(gate.threshold)) }
+                    td.n { (text::thousands(gate.n_synthetic)) } td.n { (text::thousands(gate.n_real)) }
+                    td.n { (text::thousands(gate.dropped)) }
                 }
             } }
         } }

@@ -66,7 +66,7 @@ pub fn tree(
     folders.sort_by_cached_key(|(path, ..)| format!("{path}/"));
 
     let shares = shares(selection, figures);
-    let tables = Tables::new(&session.recipe.generator, survey, &shares)?;
+    let tables = Tables::new(&session.recipe.generator, &session.recipe.filter, survey, &shares)?;
     let whole: Vec<Whole> = folders
         .par_iter()
         .with_max_len(1)
@@ -83,7 +83,7 @@ pub fn tree(
             Whole { files, birds, manifest }
         })
         .collect();
-    let (mut birds, mut manifest) = (tables::birds_head(), tables::manifest_head());
+    let (mut birds, mut manifest) = (tables::birds_head(), tables::manifest_head(&session.recipe.filter));
     let mut tree = Tree::default();
     for ((path, ..), whole) in folders.into_iter().zip(whole) {
         birds.extend(whole.birds);

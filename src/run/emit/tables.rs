@@ -6,7 +6,7 @@ use crate::dataset::Split;
 use crate::error::{IoContext, Result};
 use crate::plan::select::Verdict;
 use crate::plan::{self, Key};
-use crate::recipe::{self, GeneratorKind};
+use crate::recipe::{self, Filter, GeneratorKind};
 use crate::run::selection::{Candidate, Selection};
 use crate::run::survey::Survey;
 
@@ -14,7 +14,7 @@ use super::files::Row;
 
 /// Columns of `birds.csv`, as in Kaggle's.
 const BIRDS: [&str; 5] = ["class id", "filepaths", "labels", "data set", "scientific name"];
-/// Columns of `manifest.csv`.
+/// Columns of `manifest.csv`; a score that only some recipes ask for has its column only there, before `frechet_share`.
 const MANIFEST: [&str; 16] = [
     "path",
     "split",
@@ -33,7 +33,12 @@ const MANIFEST: [&str; 16] = [
     "frechet_share",
     "verdict",
 ];
-/// Columns of `rejected.csv`.
+/// Columns of scores that only some recipes ask for.
+const HELD_OUT: [&str; 2] = ["held_out_ssim", "nearest_held_out"];
+const REALISM: &str = "realism";
+/// Of `rejected.csv` alone: the key of the kept candidate that one is a near-duplicate of.
+const TWIN: &str = "duplicate_of";
+/// Columns of `rejected.csv`; the same goes for those, at the end.
 const REJECTED: [&str; 12] = [
     "key",
     "species",
@@ -52,6 +57,7 @@ const REJECTED: [&str; 12] = [
 /// What the rows have in common.
 pub struct Tables<'a> {
     seed: u64,
+    filter: &'a Filter,
     survey: &'a Survey,
     scientific: BTreeMap<String, String>,
     /// Each kept candidate's share in the Frechet distance.
@@ -83,8 +89,14 @@ pub fn birds_head() -> Vec<u8> {
 }
 
 /// The first line of `manifest.csv`.
-pub fn manifest_head() -> Vec<u8> {
-    head(&MANIFEST)
+pub fn manifest_head(filter: &Filter) -> Vec<u8> {
+    let (first, last) = MANIFEST.split_at(MANIFEST.len() - 2);
+    head(&[first, &more_columns(filter), last].concat())
+}
+
+fn more_columns(filter: &Filter) -> Vec<&'static str> {
+    let held_out = filter.held_out_max.map(|_| HELD_OUT).into_iter().flatten();
+    held_out.chain(filter.realism_min.map(|_| REALISM)).collect()
 }
 
 fn head(columns: &[&str]) -> Vec<u8> {
@@ -98,6 +110,7 @@ impl<'a> Tables<'a> {
     /// A `birds.csv` of the dataset that cannot be read.
     pub fn new(
         generator: &recipe::Generator,
+        filter: &'a Filter,
         survey: &'a Survey,
         shares: &'a BTreeMap<Key, f64>,
     ) -> Result<Tables<'a>> {
@@ -106,7 +119,7 @@ impl<'a> Tables<'a> {
             GeneratorKind::Ddpm(_) => String::new(),
         };
         let prompts = survey.dataset.species.iter().map(prompt).collect();
-        Ok(Tables { seed: generator.seed, survey, scientific: scientific_names(survey)?, shares, prompts })
+        Ok(Tables { seed: generator.seed, filter, survey, scientific: scientific_names(survey)?, shares, prompts })
     }
 
     /// A file at `path` in `birds.csv`.
@@ -122,8 +135,9 @@ impl<'a> Tables<'a> {
         let digest = blake3::Hash::from(row.digest).to_hex();
         let head = [path, split.name(), species];
         let Some(candidate) = row.candidate else {
-            let tail = ["real", digest.as_str(), "", &row.source, "", "", "", "", "", "", "", "", "real"];
-            return push(out, head.into_iter().chain(tail));
+            let tail = ["real", digest.as_str(), "", &row.source, "", "", "", "", "", "", ""];
+            let more = more_columns(self.filter).into_iter().map(|_| "");
+            return push(out, head.into_iter().chain(tail).chain(more).chain(["", "real"]));
         };
         let (key, seed) = (candidate.key.hex(), format!("{}/{}", self.seed, candidate.index));
         let share = self.shares.get(&candidate.key).map_or(String::new(), |share| format!("{share:.6}"));
@@ -136,7 +150,8 @@ impl<'a> Tables<'a> {
     /// `rejected.csv`: every candidate that was dropped.
     pub fn rejected(&self, selection: &Selection) -> Vec<u8> {
         let mut out = Vec::new();
-        push(&mut out, REJECTED);
+        let twin = self.filter.duplicate_max.map(|_| TWIN);
+        push(&mut out, REJECTED.into_iter().chain(more_columns(self.filter)).chain(twin));
         for candidate in &selection.candidates {
             let Verdict::Drop { reason, value, threshold } = candidate.verdict else { continue };
             let mut fields = vec![
@@ -149,20 +164,27 @@ impl<'a> Tables<'a> {
                 format!("{}/{}", self.seed, candidate.index),
             ];
             fields.extend(self.scores(candidate));
+            fields.extend(twin.map(|_| candidate.twin.map_or(String::new(), |key| key.hex())));
             push(&mut out, fields.iter().map(String::as_str));
         }
         out
     }
 
-    fn scores(&self, candidate: &Candidate) -> [String; 5] {
+    fn scores(&self, candidate: &Candidate) -> Vec<String> {
         let scored = &candidate.scored;
-        [
+        let mut scores = vec![
             number(Some(scored.scores.copy)),
             scored.nearest.and_then(|digest| self.survey.path_by_digest(&digest)).unwrap_or_default(),
             number(scored.scores.source),
             number(Some(scored.scores.confidence)),
             self.survey.dataset.species.get(scored.named).cloned().unwrap_or_default(),
-        ]
+        ];
+        if self.filter.held_out_max.is_some() {
+            let nearest = scored.nearest_held_out.and_then(|digest| self.survey.path_by_digest(&digest));
+            scores.extend([number(scored.scores.held_out), nearest.unwrap_or_default()]);
+        }
+        scores.extend(self.filter.realism_min.map(|_| number(scored.scores.realism)));
+        scores
     }
 }
 

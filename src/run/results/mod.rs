@@ -15,7 +15,8 @@ use crate::score::inception;
 use crate::stats::accuracy::accuracy;
 
 use super::arms::{ArmRuns, Run};
-use super::gate::SetFigures;
+use super::gate::{Gate, SetFigures};
+use super::likeness::{self, Likeness};
 use super::model::{self, Baseline};
 use super::selection::{Candidate, Selection};
 use super::session::{Mode, Session};
@@ -23,6 +24,9 @@ use super::survey::Survey;
 
 /// A Frechet distance of fewer images than the features have dimensions is mostly bias.
 const FEW: &str = "fewer images than features: the Frechet distance is biased upwards, read KID beside it";
+
+/// The gate counts all pairs of images, the figure a hundred subsets: they differ a little.
+const BY_SUBSETS: &str = "the mean over random subsets; the gate is held by the whole sets, see its own row";
 
 /// All that the steps before found.
 pub struct Found<'a> {
@@ -65,7 +69,8 @@ pub fn report(session: &mut Session<'_>, found: &Found<'_>, notes: &[String]) ->
     if session.mode == Mode::Plan {
         return Ok(None);
     }
-    let mut results = results(session, found)?;
+    let likeness = likeness::of_survey(session, found.survey)?;
+    let mut results = results(session, found, &likeness)?;
     results.notes.extend(notes.iter().cloned());
     report::write(&results, &session.recipe.report.out)?;
     let digest = folder_digest(&session.recipe.report.out)?.ok_or_else(|| {
@@ -137,7 +142,7 @@ pub fn read_headline(recipe: &Recipe) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
-fn results(session: &Session<'_>, found: &Found<'_>) -> Result<Results> {
+fn results(session: &Session<'_>, found: &Found<'_>, likeness: &Likeness) -> Result<Results> {
     let (recipe, survey) = (session.recipe, found.survey);
     let tail = survey.tail(recipe.compare.tail);
     let labels: Vec<usize> =
@@ -169,7 +174,8 @@ fn results(session: &Session<'_>, found: &Found<'_>) -> Result<Results> {
         arms: found.arms.iter().map(|arm| arm_result(recipe, survey, arm, &labels, &tail)).collect::<Result<_>>()?,
         comparisons,
         notes,
-        copy_guard: Some(copy_guard(recipe, found.selection)),
+        guards: guards(recipe, found.selection, likeness),
+        gates: gates(survey, found.selection),
         gallery: pictures::gallery(session, found)?,
         rejected: pictures::rejected(session, found)?,
         history: found.arms.iter().flat_map(history).collect(),
@@ -247,20 +253,12 @@ fn rejections(recipe: &Recipe, selection: &Selection) -> Vec<report::Rejections>
             *counts.entry(reason).or_default() += 1;
         }
     }
-    let filter = &recipe.filter;
     counts
         .into_iter()
         .map(|(reason, count)| report::Rejections {
             reason: reason.name().to_string(),
             count,
-            threshold: match reason {
-                Reason::SsimMax => filter.ssim_max,
-                Reason::SsimMin => filter.ssim_min,
-                Reason::Confidence => filter.confidence_min,
-                Reason::Fid => filter.fid_max,
-                Reason::Kid => filter.kid_max,
-                Reason::NotFinite => None,
-            },
+            threshold: reason.threshold(&recipe.filter),
         })
         .collect()
 }
@@ -280,16 +278,19 @@ fn set_metrics(recipe: &Recipe, figures: &SetFigures) -> Vec<report::SetMetric> 
             floor_n: figures.floor.as_ref().map(|floor| floor.n[0]),
             features: features.to_string(),
             threshold,
-            passed: threshold.zip(value).map(|(threshold, value)| value <= threshold),
+            // A build with a gate that does not hold has no results.
+            passed: threshold.zip(value).map(|_| true),
             note,
         }
     };
     let small = figures.n_real.min(figures.n_synthetic) <= figures.dims;
+    let by_subsets = figures.kid.filter(|kid| kid.by_subsets && recipe.filter.kid_max.is_some());
+    let by_subsets = by_subsets.map(|_| BY_SUBSETS.to_string());
     let fid_floor = figures.floor.as_ref().map(|floor| floor.frechet);
     let kid_floor = figures.floor.as_ref().map(|floor| floor.kid.value);
     vec![
         metric("fid", figures.frechet, fid_floor, recipe.filter.fid_max, small.then(|| FEW.to_string())),
-        metric("kid", figures.kid.map(|kid| kid.value), kid_floor, recipe.filter.kid_max, None),
+        metric("kid", figures.kid.map(|kid| kid.value), kid_floor, recipe.filter.kid_max, by_subsets),
     ]
 }
 
@@ -358,9 +359,64 @@ fn predictions(arm: &ArmRuns) -> Vec<report::Predictions> {
         .collect()
 }
 
-fn copy_guard(recipe: &Recipe, selection: &Selection) -> report::CopyGuard {
+/// The copy guard always, and the guard of valid and test where the recipe asks for it.
+fn guards(recipe: &Recipe, selection: &Selection, likeness: &Likeness) -> Vec<report::Guard> {
     let (kept, rejected): (Vec<&Candidate>, Vec<&Candidate>) =
         selection.candidates.iter().partition(|candidate| candidate.verdict.keeps());
-    let values = |list: Vec<&Candidate>| list.iter().map(|candidate| candidate.scored.scores.copy).collect();
-    report::CopyGuard { kept: values(kept), rejected: values(rejected), threshold: recipe.filter.ssim_max }
+    let guard = |key: &str, against: &str, real_against: &str, real: &[f64], of: fn(&Candidate) -> Option<f64>| {
+        let values = |list: &[&Candidate]| list.iter().filter_map(|candidate| of(candidate)).collect();
+        report::Guard {
+            key: key.to_string(),
+            against: against.to_string(),
+            real_against: real_against.to_string(),
+            real: real.to_vec(),
+            real_quantile: likeness::quantile(real),
+            kept: values(&kept),
+            rejected: values(&rejected),
+            threshold: None,
+            side: likeness.side,
+        }
+    };
+    let copies = report::Guard {
+        threshold: recipe.filter.ssim_max,
+        ..guard(
+            "ssim_max",
+            "every real photo of the species and all of valid and test",
+            "train photos against the others of their species in train",
+            &likeness.train,
+            |candidate| Some(candidate.scored.scores.copy),
+        )
+    };
+    let leaks = recipe.filter.held_out_max.map(|threshold| report::Guard {
+        threshold: Some(threshold),
+        ..guard(
+            "held_out_max",
+            "the photos of its species that the arm is validated and tested on",
+            "train photos against those",
+            &likeness.held_out,
+            |candidate| candidate.scored.scores.held_out,
+        )
+    });
+    std::iter::once(copies).chain(leaks).collect()
+}
+
+fn gates(survey: &Survey, selection: &Selection) -> Vec<report::Gate> {
+    let held = selection.gates.held.iter();
+    held.map(|held| {
+        let (gate, species) = match held.gate {
+            Gate::Fid => (Reason::Fid, None),
+            Gate::Kid => (Reason::Kid, None),
+            Gate::SpeciesKid(species) => (Reason::SpeciesKid, Some(survey.dataset.species[species].clone())),
+        };
+        report::Gate {
+            gate: gate.name().to_string(),
+            species,
+            value: held.distance,
+            threshold: held.threshold,
+            n_real: held.n[0],
+            n_synthetic: held.n[1],
+            dropped: held.gone,
+        }
+    })
+    .collect()
 }

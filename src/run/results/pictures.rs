@@ -6,6 +6,7 @@ use image::{ImageFormat, RgbImage};
 
 use crate::dataset::decode;
 use crate::error::{Error, Result};
+use crate::plan::Key;
 use crate::plan::select::{Reason, Verdict};
 use crate::report;
 
@@ -59,14 +60,24 @@ pub fn gallery(session: &Session<'_>, found: &Found<'_>) -> Result<Vec<report::G
 pub fn rejected(session: &Session<'_>, found: &Found<'_>) -> Result<Vec<report::RejectedImage>> {
     let survey = found.survey;
     let dropped = found.selection.candidates.iter().filter_map(|candidate| match candidate.verdict {
+        // There is no picture of what came out as no image.
+        Verdict::Drop { reason: Reason::NotFinite, .. } => None,
         Verdict::Drop { reason, value, threshold } => Some((candidate, reason, value, threshold)),
         Verdict::Keep => None,
     });
     dropped
         .take(report::GALLERY_REJECTED)
         .map(|(candidate, reason, value, threshold)| {
-            let nearest = candidate.scored.nearest.filter(|_| reason == Reason::SsimMax);
-            let nearest = nearest.map(|digest| thumbnail(&survey.photo_by_digest(&digest)?)).transpose()?;
+            let scored = &candidate.scored;
+            let photo = match reason {
+                Reason::SsimMax => scored.nearest,
+                Reason::HeldOut => scored.nearest_held_out,
+                _ => None,
+            };
+            let nearest = match candidate.twin.filter(|_| reason == Reason::Duplicate) {
+                Some(twin) => Some(picture_of(session, &twin)?),
+                None => photo.map(|digest| thumbnail(&survey.photo_by_digest(&digest)?)).transpose()?,
+            };
             Ok(report::RejectedImage {
                 picture: candidate_picture(session, candidate)?,
                 species: survey.dataset.species[candidate.species].clone(),
@@ -90,12 +101,20 @@ fn scores(survey: &Survey, candidate: &Candidate) -> report::Scores {
         source_ssim: scored.scores.source,
         confidence: Some(scored.scores.confidence),
         named: survey.dataset.species.get(scored.named).cloned(),
+        held_out: scored.scores.held_out,
+        nearest_held_out: scored.nearest_held_out.and_then(|digest| survey.path_by_digest(&digest)),
+        realism: scored.scores.realism,
+        duplicate_of: candidate.twin.map(|twin| twin.short()),
         frechet: None,
     }
 }
 
 fn candidate_picture(session: &Session<'_>, candidate: &Candidate) -> Result<report::Picture> {
-    let record = session.store.record(&candidate.key.0).unwrap_or_default();
+    picture_of(session, &candidate.key)
+}
+
+fn picture_of(session: &Session<'_>, candidate: &Key) -> Result<report::Picture> {
+    let record = session.store.record(&candidate.0).unwrap_or_default();
     let image = make::pixels(session.store, &record)?.ok_or_else(make::damaged_in_use)?;
     thumbnail(&image)
 }

@@ -25,7 +25,8 @@ pub struct Nearest {
     pub photo: Digest,
 }
 
-type Photo = (Digest, Prepared);
+/// A photo ready to be compared.
+pub type Photo = (Digest, Prepared);
 
 /// All of a species' train photos, then all photos of valid and test.
 pub struct References {
@@ -187,7 +188,8 @@ impl Change {
     }
 }
 
-fn nearest_of(candidate: &Prepared, many: &[&Photo]) -> Result<Option<Nearest>> {
+/// The nearest of many; of equals the first.
+pub fn nearest_of(candidate: &Prepared, many: &[&Photo]) -> Result<Option<Nearest>> {
     let prepared: Vec<&Prepared> = many.iter().map(|(_, prepared)| prepared).collect();
     let nearest = ssim::nearest(candidate, &prepared, true)?;
     Ok(nearest.map(|nearest| Nearest { ssim: nearest.ssim, photo: many[nearest.index].0 }))
@@ -215,7 +217,7 @@ pub fn prepare(image: &RgbImage, side: usize) -> Result<Prepared> {
 
 /// The photos prepared, in order. Of those with equal pixels the first stands for all: nothing is nearer to one of them
 /// than to the others, and of equals the first is the answer.
-fn prepare_all(survey: &Survey, photos: &[usize], side: usize) -> Result<Vec<Photo>> {
+pub fn prepare_all(survey: &Survey, photos: &[usize], side: usize) -> Result<Vec<Photo>> {
     let all = photos
         .par_iter()
         .map(|&i| {
