@@ -15,7 +15,9 @@ unsafe extern "C" {
         weight: *const C_tensor,
         bias: *const C_tensor,
         stride: i64,
-        padding: i64,
+        padding_h: i64,
+        padding_w: i64,
+        relu: bool,
     ) -> *mut C_tensor;
     fn shim_pack_linear(weight: *const C_tensor, rows: i64) -> *mut C_tensor;
     fn shim_linear_packed(x: *const C_tensor, weight: *const C_tensor, bias: *const C_tensor) -> *mut C_tensor;
@@ -89,17 +91,12 @@ impl Narrowed {
 ///
 /// # Errors
 /// What libtorch says.
-pub fn pack_conv2d(weight: &Tensor, stride: i64, padding: i64, input: &[i64]) -> Result<Tensor, TchError> {
-    weight.f_to_mkldnn(None)?.f_mkldnn_reorder_conv2d_weight(
-        [padding, padding],
-        [stride, stride],
-        [1, 1],
-        1,
-        Some(input),
-    )
+pub fn pack_conv2d(weight: &Tensor, stride: i64, padding: [i64; 2], input: &[i64]) -> Result<Tensor, TchError> {
+    weight.f_to_mkldnn(None)?.f_mkldnn_reorder_conv2d_weight(padding, [stride, stride], [1, 1], 1, Some(input))
 }
 
-/// A convolution by weights of [`pack_conv2d`]: `[batch, inputs, h, w]` to `[batch, outputs, ..]`, without gradients.
+/// A convolution by weights of [`pack_conv2d`], and max(0, x) of it where `relu`: `[batch, inputs, h, w]` to
+/// `[batch, outputs, ..]`, without gradients. `padding`: rows above and below, columns left and right.
 ///
 /// # Errors
 /// What libtorch says.
@@ -108,10 +105,12 @@ pub fn conv2d_packed(
     weight: &Tensor,
     bias: &Tensor,
     stride: i64,
-    padding: i64,
+    padding: [i64; 2],
+    relu: bool,
 ) -> Result<Tensor, TchError> {
+    let [h, w] = padding;
     // SAFETY: the tensors live through the call, which takes its own references.
-    taken(unsafe { shim_conv2d_packed(x.as_ptr(), weight.as_ptr(), bias.as_ptr(), stride, padding) })
+    taken(unsafe { shim_conv2d_packed(x.as_ptr(), weight.as_ptr(), bias.as_ptr(), stride, h, w, relu) })
 }
 
 /// A linear layer's weights `[outputs, inputs]` on the CPU, laid out as oneDNN wants them for about so many rows.
@@ -166,10 +165,13 @@ mod tests {
                 continue;
             }
             let (x, weight, bias) = (wave(&[2, 16, 8, 8], kind), wave(&[32, 16, 3, 3], kind), wave(&[32], kind));
-            let plain = x.conv2d(&weight, Some(&bias), [2, 2], [1, 1], [1, 1], 1);
-            let packed = pack_conv2d(&weight, 2, 1, &x.size()).unwrap();
-            let ours = conv2d_packed(&x, &packed, &bias, 2, 1).unwrap();
-            assert!((ours - plain).abs().max().double_value(&[]) < 0.05);
+            for (padding, relu) in [([1, 1], false), ([0, 2], true)] {
+                let plain = x.conv2d(&weight, Some(&bias), [2, 2], padding, [1, 1], 1);
+                let plain = if relu { plain.relu() } else { plain };
+                let packed = pack_conv2d(&weight, 2, padding, &x.size()).unwrap();
+                let ours = conv2d_packed(&x, &packed, &bias, 2, padding, relu).unwrap();
+                assert!((ours - plain).abs().max().double_value(&[]) < 0.05);
+            }
 
             let (x, weight, bias) = (wave(&[3, 5, 16], kind), wave(&[32, 16], kind), wave(&[32], kind));
             let packed = pack_linear(&weight, 15).unwrap();

@@ -34,6 +34,8 @@ at::Tensor call(const char *name, torch::jit::Stack stack) {
 
 c10::IValue both(int64_t value) { return c10::List<int64_t>({value, value}); }
 
+c10::IValue pair(int64_t first, int64_t second) { return c10::List<int64_t>({first, second}); }
+
 c10::IValue no_scalars() { return c10::impl::GenericList(c10::OptionalType::create(c10::NumberType::get())); }
 
 } // namespace
@@ -43,11 +45,11 @@ extern "C" {
 const char *shim_error() { return message.c_str(); }
 
 at::Tensor *shim_conv2d_packed(const at::Tensor *x, const at::Tensor *weight, const at::Tensor *bias, int64_t stride,
-                               int64_t padding) {
+                               int64_t padding_h, int64_t padding_w, bool relu) {
   return guarded([&] {
     return call("mkldnn::_convolution_pointwise",
-                {*x, *weight, *bias, both(padding), both(stride), both(1), int64_t{1}, std::string("none"), no_scalars(),
-                 std::string("")});
+                {*x, *weight, *bias, pair(padding_h, padding_w), both(stride), both(1), int64_t{1},
+                 std::string(relu ? "relu" : "none"), no_scalars(), std::string("")});
   });
 }
 

@@ -5,6 +5,7 @@ pub mod blocks;
 pub mod device;
 pub mod ema;
 pub mod heap;
+pub mod inception;
 pub mod noise;
 pub mod packed;
 pub mod params;
@@ -12,6 +13,9 @@ pub mod resnet;
 pub mod sgd;
 pub mod supervise;
 pub mod weights;
+
+#[cfg(test)]
+pub mod golden;
 
 use crate::error::{Error, Result};
 

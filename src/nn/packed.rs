@@ -38,15 +38,32 @@ impl Weight {
 
     /// `[batch, inputs, h, w]`, channels innermost in memory, convolved.
     pub fn conv2d(&self, x: &Tensor, bias: &Tensor, stride: i64, padding: i64) -> Result<Tensor, TchError> {
+        self.convolved(x, bias, stride, [padding; 2], false)
+    }
+
+    /// The same with max(0, x) after it; `padding`: rows above and below, columns left and right.
+    pub fn conv2d_relu(&self, x: &Tensor, bias: &Tensor, stride: i64, padding: [i64; 2]) -> Result<Tensor, TchError> {
+        self.convolved(x, bias, stride, padding, true)
+    }
+
+    fn convolved(
+        &self,
+        x: &Tensor,
+        bias: &Tensor,
+        stride: i64,
+        padding: [i64; 2],
+        relu: bool,
+    ) -> Result<Tensor, TchError> {
         let plain = |x: &Tensor, weight: &Tensor, bias: &Tensor| {
-            x.f_conv2d(weight, Some(bias), [stride, stride], [padding, padding], [1, 1], 1)
+            let mut y = x.f_conv2d(weight, Some(bias), [stride, stride], padding, [1, 1], 1)?;
+            if relu { y.f_relu_() } else { Ok(y) }
         };
         match &*self.pack(|weight| torch_shim::pack_conv2d(weight, stride, padding, &x.size()))? {
-            Held::Packed(weight) => torch_shim::conv2d_packed(x, weight, bias, stride, padding),
+            Held::Packed(weight) => torch_shim::conv2d_packed(x, weight, bias, stride, padding, relu),
             Held::Narrowed(narrowed) => {
                 let (x, bias) = (wide(x)?, wide(bias)?);
                 narrowed
-                    .widened(|weight| torch_shim::conv2d_packed(&x, weight, &bias, stride, padding))?
+                    .widened(|weight| torch_shim::conv2d_packed(&x, weight, &bias, stride, padding, relu))?
                     .f_to_kind(Kind::BFloat16)
             }
             Held::Widens(weight) => plain(&wide(x)?, &wide(weight)?, &wide(bias)?)?.f_to_kind(Kind::BFloat16),

@@ -321,6 +321,7 @@ pub fn load(variables: &VarStore, mut tensors: Named, what: &str, replace_head: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::golden::uniform;
     use tch::{Device, Reduction};
 
     const ARCHS: [Arch; 3] = [Arch::ResNet18, Arch::ResNet34, Arch::ResNet50];
@@ -338,20 +339,6 @@ mod tests {
         train_logits: Vec<Vec<f64>>,
         running_mean: Vec<f64>,
         running_var: Vec<f64>,
-    }
-
-    /// The same numbers as `uniform` of tests/golden/resnet.py.
-    fn uniform(name: &str, n: usize) -> Vec<f64> {
-        let key = name.bytes().fold(0u64, |key, byte| key.wrapping_mul(131).wrapping_add(byte as u64));
-        (1..=n as u64)
-            .map(|i| {
-                let mut x = i.wrapping_mul(6364136223846793005).wrapping_add(key);
-                x ^= x >> 33;
-                x = x.wrapping_mul(0xFF51AFD7ED558CCD);
-                x ^= x >> 33;
-                (x >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-            })
-            .collect()
     }
 
     fn fill(name: &str, variable: &mut Tensor) {

@@ -61,6 +61,27 @@ pub fn from_bytes(bytes: &[u8], what: &str) -> Result<Named> {
     Ok(tensors)
 }
 
+/// Whether bytes are a zip archive, as TorchScript files and PyTorch's pickles are.
+pub fn is_archive(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"PK\x03\x04")
+}
+
+/// The parameters of a TorchScript file by name, on the CPU. Nothing of its code is run.
+///
+/// # Errors
+/// [`Error::Input`] naming `what` if the bytes are no TorchScript.
+pub fn from_torchscript(mut bytes: &[u8], what: &str) -> Result<Named> {
+    let mut read = || tch::CModule::load_data_on_device(&mut bytes, tch::Device::Cpu)?.named_parameters();
+    let parameters = read().map_err(|_| {
+        Error::input_help(
+            format!("{what} is neither safetensors nor a whole TorchScript file"),
+            "pickles (`.pth`, `.pt` of a state dict) can run any code when they are read and are refused: save their \
+             tensors with `safetensors.torch.save_file`",
+        )
+    })?;
+    Ok(parameters.into_iter().map(|(name, tensor)| (name, tensor.detach())).collect())
+}
+
 /// A network's variables, trainable or not, as safetensors bytes.
 pub fn save(variables: &VarStore) -> Result<Vec<u8>> {
     to_bytes(&variables.variables().into_iter().collect())
@@ -72,15 +93,29 @@ pub fn save(variables: &VarStore) -> Result<Vec<u8>> {
 /// [`Error::Input`] that names what is missing, unexpected or misshapen (at most five of each).
 pub fn load(variables: &VarStore, tensors: &Named, what: &str) -> Result<()> {
     let own: BTreeMap<String, Tensor> = variables.variables().into_iter().collect();
+    fits(&own.iter().map(|(name, variable)| (name.clone(), variable.size())).collect(), tensors, what)?;
+    tch::no_grad(|| {
+        for (name, mut variable) in own {
+            variable.f_copy_(&tensors[&name]).doing("copy weights")?;
+        }
+        Ok(())
+    })
+}
+
+/// Whether the tensors are just those of a network, each by its exact name and shape.
+///
+/// # Errors
+/// As [`load`].
+pub fn fits(own: &BTreeMap<String, Vec<i64>>, tensors: &Named, what: &str) -> Result<()> {
     let mut problems = Vec::new();
     list(&mut problems, "missing", own.keys().filter(|name| !tensors.contains_key(*name)).cloned());
     list(&mut problems, "unexpected", tensors.keys().filter(|name| !own.contains_key(*name)).cloned());
     list(
         &mut problems,
         "misshapen",
-        own.iter().filter_map(|(name, variable)| {
-            let (found, wanted) = (tensors.get(name)?.size(), variable.size());
-            (found != wanted).then(|| format!("{name} is {found:?}, not {wanted:?}"))
+        own.iter().filter_map(|(name, wanted)| {
+            let found = tensors.get(name)?.size();
+            (found != *wanted).then(|| format!("{name} is {found:?}, not {wanted:?}"))
         }),
     );
     if !problems.is_empty() {
@@ -89,12 +124,7 @@ pub fn load(variables: &VarStore, tensors: &Named, what: &str) -> Result<()> {
             "these are weights of another network, or of other settings",
         ));
     }
-    tch::no_grad(|| {
-        for (name, mut variable) in own {
-            variable.f_copy_(&tensors[&name]).doing("copy weights")?;
-        }
-        Ok(())
-    })
+    Ok(())
 }
 
 fn list(problems: &mut Vec<String>, what: &str, names: impl Iterator<Item = String>) {

@@ -4,7 +4,10 @@ pub mod contribution;
 pub mod features;
 pub mod floor;
 pub mod frechet;
+pub mod inception;
 pub mod kid;
+pub mod prdc;
+pub mod resize;
 pub mod ssim;
 
 #[cfg(test)]
