@@ -1,10 +1,11 @@
 # make demo   fetch libtorch, build, draw a small bird dataset, build its recipe, show where the report is
 # make test   fetch libtorch, build, run every test
+# make weights fetch FID's Inception network (87 MB), check it, convert it to weights/inception.safetensors
 # make faults break builds at random moments, 200 times each
 CARGO ?= cargo
 BIRDAUG = target/release/birdaug
 
-.PHONY: all build libtorch demo birds24 test faults check
+.PHONY: all build libtorch weights demo birds24 test faults check
 
 all: build
 
@@ -13,6 +14,9 @@ libtorch:
 
 build: libtorch
 	$(CARGO) build --release
+
+weights: build
+	@BIRDAUG=$(BIRDAUG) scripts/fetch-weights
 
 demo: build
 	@test -e data/sample || $(BIRDAUG) sample data/sample

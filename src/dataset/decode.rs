@@ -62,6 +62,12 @@ fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, String> {
 }
 
 fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
+    check_head(bytes)?;
+    Ok(to_rgb(open(bytes)?))
+}
+
+/// Refuses what is empty, too large, cut off or no image, before memory is taken for it.
+pub(super) fn check_head(bytes: &[u8]) -> Result<(), String> {
     let (width, height) = size_of(bytes)?;
     let pixels = u64::from(width) * u64::from(height);
     if pixels == 0 {
@@ -74,11 +80,16 @@ fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     if jpeg::is_jpeg(bytes) && !jpeg::is_complete(bytes, &jpeg::head(bytes)?) {
         return Err("the JPEG is truncated: its end marker is missing".into());
     }
+    Ok(())
+}
+
+/// The image in its own colour type.
+pub(super) fn open(bytes: &[u8]) -> Result<DynamicImage, String> {
     let mut reader = reader(bytes)?;
     let mut limits = Limits::default();
     limits.max_alloc = Some(8 * MAX_PIXELS + (64 << 20));
     reader.limits(limits);
-    Ok(to_rgb(reader.decode().map_err(|e| e.to_string())?))
+    reader.decode().map_err(|e| e.to_string())
 }
 
 fn to_rgb(image: DynamicImage) -> RgbImage {

@@ -110,9 +110,8 @@ fn list_species(root: &Path, split: Split, name: String, path: String) -> (Folde
         if name.starts_with('.') {
             continue;
         }
-        let ending = name.rsplit_once('.').map_or(String::new(), |(_, ending)| ending.to_ascii_lowercase());
         let relative = || format!("{}/{name}", folder.path);
-        if !ENDINGS.contains(&ending.as_str()) {
+        if !is_image_name(&name) {
             let why = if is_folder(&entry) { "a folder inside a species folder" } else { "not an image file" };
             skipped.push((relative(), why.into()));
             continue;
@@ -135,6 +134,12 @@ fn list_species(root: &Path, split: Split, name: String, path: String) -> (Folde
     folder.files.sort_unstable_by(|a, b| names::natural(&a.0, &b.0));
     folder.broken.sort_by(|a, b| a.0.cmp(&b.0));
     (folder, skipped)
+}
+
+/// Whether a file of this name is taken for an image.
+pub(super) fn is_image_name(name: &str) -> bool {
+    let ending = name.rsplit_once('.').map_or(String::new(), |(_, ending)| ending.to_ascii_lowercase());
+    ENDINGS.contains(&ending.as_str())
 }
 
 fn entries(folder: &Path) -> io::Result<Vec<DirEntry>> {

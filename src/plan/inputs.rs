@@ -11,6 +11,7 @@
 //! | source score | image digest, source digest, side of the comparison | the same |
 //! | class score | image digest, classifier's output digest, class | the same |
 //! | features | digest of the photo list, classifier's output digest | |
+//! | inception features | image digest, digest of the weights file, resize, precision, images a batch | file and folder; which other images are measured |
 //! | set figures | digest of the photo list, classifier's output digest, digest of the kept images in order | |
 //! | select | digest of the candidates' keys and images with their verdicts | scores and thresholds by themselves: the verdict is what they come to |
 //! | emit | digest of the tree's paths and bytes, kind of link | the folder it is at |
@@ -198,6 +199,20 @@ pub fn class_score(image: Digest, classifier: Digest, class: usize) -> Inputs {
 /// A classifier's features of a list of photos.
 pub fn features(photos: &PhotoList, classifier: Digest) -> Inputs {
     Inputs::new("features", 1).digest("photos", photos.digest()).digest("classifier", classifier)
+}
+
+/// FID's Inception network, with everything that decides what comes out of it. `weights`: digest of their file.
+pub fn inception(weights: Digest, resize: &str, precision: &str, batch: usize) -> Inputs {
+    Inputs::new("inception", 1)
+        .digest("filter.features", weights)
+        .text("resize", resize)
+        .text("precision", precision)
+        .count("batch", batch as u64)
+}
+
+/// An image's features by a network (see [`inception`]).
+pub fn inception_features(image: Digest, network: &Inputs) -> Inputs {
+    Inputs::new("inception features", 1).digest("image", image).digest("filter.features", network.key().0)
 }
 
 /// Distances of a set of images (digest of their digests in order) from the photos of a list, in a classifier's features.
@@ -472,6 +487,14 @@ mod tests {
             class_score(a, b, 1),
             class_score(a, b, 2),
             class_score(b, b, 1),
+            inception(a, "clean", "fp32", 8),
+            inception(b, "clean", "fp32", 8),
+            inception(a, "tf-bilinear", "fp32", 8),
+            inception(a, "clean", "bf16", 8),
+            inception(a, "clean", "fp32", 4),
+            inception_features(a, &inception(a, "clean", "fp32", 8)),
+            inception_features(b, &inception(a, "clean", "fp32", 8)),
+            inception_features(a, &inception(b, "clean", "fp32", 8)),
             encoded(a, b),
             encoded(b, a),
             features(&one, a),

@@ -17,12 +17,14 @@ pub mod gc;
 #[cfg(test)]
 mod gc_tests;
 pub mod generate;
+pub mod inception;
 pub mod inventory;
 mod ledger;
 pub mod lock;
 pub mod locks;
 mod make;
 mod manifest;
+pub mod metrics;
 mod model;
 mod offline;
 mod photos;

@@ -157,10 +157,7 @@ impl<'a> Session<'a> {
 
     /// A record of these inputs with the notes that every record carries.
     pub fn blank(&self, inputs: &Inputs) -> Record {
-        Record::of(inputs.encode())
-            .note("engine", ENGINE)
-            .note("libtorch", device::LIBTORCH)
-            .note("device", &device::class(self.device))
+        blank(inputs, self.device)
     }
 
     /// Why a piece of work has no record: what differs from the last build's, or that there was none.
@@ -320,6 +317,14 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
+}
+
+/// A record of these inputs with the notes that every record carries.
+pub fn blank(inputs: &Inputs, device: tch::Device) -> Record {
+    Record::of(inputs.encode())
+        .note("engine", ENGINE)
+        .note("libtorch", device::LIBTORCH)
+        .note("device", &device::class(device))
 }
 
 /// The name under which the keys of the recipe at `path` are noted as needed.

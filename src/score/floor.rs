@@ -24,15 +24,20 @@ pub struct Floor {
 /// Fewer than 4 images, a value that is not finite; libtorch's.
 pub fn real_floor(real: &Features, options: &kid::Options) -> Result<Floor> {
     real.check("the real images", 4)?;
-    let mut order: Vec<usize> = (0..real.rows).collect();
-    Stream::indexed(options.seed, "real floor", &[]).shuffle(&mut order);
-    let (first, second) = order.split_at(real.rows / 2);
-    let (first, second) = (real.select(first), real.select(second));
+    let [first, second] = halves(real, options.seed);
     Ok(Floor {
         n: [first.rows, second.rows],
         frechet: frechet(&Moments::of(&first)?, &Moments::of(&second)?)?,
         kid: kid::kid(&first, &second, options)?,
     })
+}
+
+/// A set's images in two random halves; of an odd number the second has one more.
+pub fn halves(set: &Features, seed: u64) -> [Features; 2] {
+    let mut order: Vec<usize> = (0..set.rows).collect();
+    Stream::indexed(seed, "real floor", &[]).shuffle(&mut order);
+    let (first, second) = order.split_at(set.rows / 2);
+    [set.select(first), set.select(second)]
 }
 
 #[cfg(test)]

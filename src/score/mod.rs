@@ -5,6 +5,7 @@ pub mod features;
 pub mod floor;
 pub mod frechet;
 pub mod inception;
+pub mod interval;
 pub mod kid;
 pub mod prdc;
 pub mod resize;
