@@ -74,8 +74,7 @@ mod tests {
 
     #[test]
     fn jpegs_come_out_as_pillow_reads_them() {
-        let golden: serde_json::Value =
-            serde_json::from_str(include_str!("../../tests/golden/pillow.json")).unwrap();
+        let golden: serde_json::Value = serde_json::from_str(include_str!("../../tests/golden/pillow.json")).unwrap();
         for case in golden.as_array().unwrap() {
             let file = case["hex"].as_str().unwrap();
             let file: Vec<u8> =

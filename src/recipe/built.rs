@@ -1,7 +1,7 @@
 //! What a recipe may say and this version cannot carry out. Knows the types, nothing of why.
 
 use super::problem::{Problem, render};
-use super::types::{Arm, Features, Recipe};
+use super::types::{Arm, Recipe};
 use crate::error::{Error, Result};
 
 /// Something that a recipe asks for and that cannot be built yet.
@@ -18,9 +18,6 @@ pub struct Unbuilt {
 /// Everything the recipe asks for that `build` cannot do yet; `plan` can plan it all the same.
 pub fn not_built_yet(recipe: &Recipe) -> Vec<Unbuilt> {
     let mut asked: Vec<(&str, String)> = Vec::new();
-    if let Features::Inception(_) = recipe.filter.features {
-        asked.push(("filter.features", "features of the Inception network".to_string()));
-    }
     if recipe.compare.arms.contains(&Arm::RealRandAugment) {
         asked.push(("compare.arms", format!("the arm `{}`", Arm::RealRandAugment)));
     }

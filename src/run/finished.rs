@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::digest;
 use crate::dataset::scan::{Look, look};
 use crate::error::{IoContext, Result};
 use crate::plan::inputs::Digest;
 use crate::plan::{Key, Step};
-use crate::recipe::{GeneratorKind, Recipe};
+use crate::recipe::{Features, GeneratorKind, Recipe};
 use crate::store::{self, Store};
 
 use super::base::Base;
@@ -126,12 +127,15 @@ fn recipe_digest(recipe: &Recipe) -> String {
     hex(*blake3::hash(format!("{:?}", recipe.meaning()).as_bytes()).as_bytes())
 }
 
-/// The other files that a build reads or leaves: names, checkpoint, start weights, the lock.
+/// The other files that a build reads or leaves: names, checkpoint, start weights, Inception weights, the lock.
 fn files_digest(recipe: &Recipe, store: &Store, rehash: bool) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     if let GeneratorKind::StableDiffusion(model) = &recipe.generator.kind {
         // What is wrong with it is said where it is needed.
         hasher.update(&Base::of_recipe(store, model, rehash, None).map_or([0; 32], |base| base.digest));
+    }
+    if let Features::Inception(path) = &recipe.filter.features {
+        hasher.update(&digest::of_file(path).unwrap_or_default());
     }
     let names = recipe.dataset.root.join("birds.csv");
     for path in [Some(names), recipe.classifier.weights.clone(), Some(lock::path(recipe))] {

@@ -1,13 +1,11 @@
-//! The pooled set against the real one: Frechet and kernel distances over the real-only classifier's features, with
+//! The pooled set against the real one: Frechet and kernel distances over the real-only classifier's features or FID's Inception network's, with
 //! the real-vs-real floor; and the gates that the recipe sets on them.
-
-use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::plan::Step;
-use crate::plan::inputs::{self, Digest};
+use crate::plan::inputs;
 use crate::plan::select::{Reason, Verdict};
 use crate::recipe::Filter;
 use crate::score::contribution;
@@ -16,6 +14,7 @@ use crate::score::floor::{Floor, real_floor};
 use crate::score::frechet::{Moments, frechet};
 use crate::score::kid::{self, Kid};
 
+use super::inception;
 use super::model::{self, Baseline};
 use super::score::{CLASSIFIER_BATCH, features_from_bytes, features_to_bytes};
 use super::selection::Candidate;
@@ -44,6 +43,9 @@ pub fn asked_for(filter: &Filter) -> bool {
 
 /// The real train photos' features under the baseline; `None` if planning and they are not there.
 pub fn real_features(session: &mut Session<'_>, survey: &Survey, baseline: &Baseline) -> Result<Option<Features>> {
+    if let Some(network) = &baseline.inception {
+        return inception::of_photos(session, survey, network);
+    }
     let inputs = model::feature_inputs(&survey.train_list, baseline);
     let found = session.obtain_bytes(Step::Scores, "real features", &inputs, "features", |session, record| {
         let photos = model::files(session, survey, &survey.cut.train);
@@ -58,26 +60,7 @@ pub fn candidate_features<'c>(
     session: &Session<'_>,
     candidates: impl Iterator<Item = &'c Candidate>,
 ) -> Result<Features> {
-    let mut blobs: BTreeMap<Digest, Features> = BTreeMap::new();
-    let (mut values, mut dims, mut rows) = (Vec::new(), 1, 0);
-    for candidate in candidates {
-        let (blob, row) = candidate.scored.features;
-        if let std::collections::btree_map::Entry::Vacant(slot) = blobs.entry(blob) {
-            let features =
-                session.store.get(&blob)?.and_then(|bytes| features_from_bytes(&bytes)).ok_or_else(|| {
-                    Error::input_help(
-                        format!("the cached features `{}` were damaged", session.store.blob_path(&blob).display()),
-                        "run the build again: they are made again",
-                    )
-                })?;
-            slot.insert(features);
-        }
-        let features = &blobs[&blob];
-        dims = features.dims;
-        values.extend_from_slice(features.row(row));
-        rows += 1;
-    }
-    Ok(Features { rows, dims, values })
+    inception::gather(session.store, candidates.map(|candidate| candidate.scored.features))
 }
 
 /// Figures of the kept images against the real train photos; `None` if planning and they are not there.
@@ -90,7 +73,7 @@ pub fn figures(
     let kept: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.verdict.keeps()).collect();
     let images: Vec<u8> = kept.iter().flat_map(|candidate| candidate.image).collect();
     let images = *blake3::hash(&images).as_bytes();
-    let inputs = inputs::set_figures(&survey.train_list, baseline.fitted.digest, images);
+    let inputs = inputs::set_figures(&survey.train_list, baseline.features_digest(), images);
     let found = session.obtain_bytes(Step::Select, "set figures", &inputs, "figures", |session, record| {
         let Some(real) = real_features(session, survey, baseline)? else {
             return Err(Error::input("the real photos' features are only planned"));

@@ -1,20 +1,21 @@
 //! FID's Inception network behind keys: each image's features are measured once for a file of weights, a way of resizing and a
 //! precision, and then come from the cache. `metrics` and the filter share them.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use tch::Device;
 
-use crate::dataset::digest;
+use crate::dataset::{digest, pillow};
 use crate::error::{Error, IoContext, Result};
 use crate::nn::device::Precision;
 use crate::nn::inception::FEATURES;
 use crate::nn::weights;
-use crate::plan::Inputs;
 use crate::plan::inputs::{self, Digest};
+use crate::plan::{Inputs, Step};
+use crate::recipe::{self, Recipe};
 use crate::score::features::Features;
 use crate::score::inception::{BATCH, Extractor};
 use crate::score::resize::Resize;
@@ -22,7 +23,9 @@ use crate::store::{Record, Store};
 
 use super::progress::Progress;
 use super::score::{features_from_bytes, features_to_bytes};
+use super::session::{Mode, Session};
 use super::stop;
+use super::survey::Survey;
 
 /// Images between two commits.
 const CHUNK: usize = 64;
@@ -188,6 +191,90 @@ pub fn gather(store: &Store, places: impl Iterator<Item = Place>) -> Result<Feat
         rows += 1;
     }
     Ok(Features { rows, dims, values })
+}
+
+/// The network that a recipe compares sets by; `None` where that is the classifier.
+///
+/// # Errors
+/// As [`Network::new`].
+pub fn of_recipe(recipe: &Recipe) -> Result<Option<Network>> {
+    match &recipe.filter.features {
+        recipe::Features::Classifier => Ok(None),
+        recipe::Features::Inception(path) => Network::new(path, Resize::Clean, Precision::Fp32).map(Some),
+    }
+}
+
+/// Says what is wrong with weights before anything rests on them. A file that was found whole is not read again.
+///
+/// # Errors
+/// What [`convert`] says.
+pub fn refuse_unusable(store: &Store, path: &Path) -> Result<()> {
+    let network = Network::new(path, Resize::Clean, Precision::Fp32)?;
+    if store.record(&network.digest()).is_none() {
+        crate::nn::inception::canonical(read(path)?, &format!("`{}`", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The train photos' features; `None` if planning and some are not there.
+///
+/// # Errors
+/// Photos that cannot be read; what [`Network::measure`] says.
+pub fn of_photos(session: &mut Session<'_>, survey: &Survey, network: &Network) -> Result<Option<Features>> {
+    let photos = &survey.dataset.photos;
+    let wanted: Vec<Digest> = survey.cut.train.iter().map(|&photo| photos[photo].digest).collect();
+    session.used.extend(wanted.iter().map(|&digest| network.key(digest).key().0));
+    session.note("inception", &network.inputs)?;
+    for _ in 0..3 {
+        let (mut seen, mut due) = (HashSet::new(), Vec::new());
+        for (&photo, &digest) in survey.cut.train.iter().zip(&wanted) {
+            if seen.insert(digest) && network.place(session.store, digest).is_none() {
+                due.push(photo);
+            }
+        }
+        if !due.is_empty() {
+            let first = network.key(photos[due[0]].digest);
+            let n = crate::text::count(due.len(), "train photo");
+            session.ledger.due(Step::Scores, format!("{n} without Inception features"));
+            session.ledger.pend(Step::Scores, "inception", &first, due.len());
+            if session.mode == Mode::Plan {
+                return Ok(None);
+            }
+            let blank = |inputs: &Inputs| session.blank(inputs);
+            let at =
+                Workplace { store: session.store, progress: session.progress, device: session.device, blank: &blank };
+            let digests: Vec<Digest> = due.iter().map(|&photo| photos[photo].digest).collect();
+            let load = |i: usize| unchanged(&survey.dataset.path(due[i]), &digests[i]);
+            if let Some((_, error)) = network.measure(&at, &digests, &load)?.into_iter().next() {
+                return Err(error);
+            }
+            session.ledger.made(Step::Scores, digests.len());
+        }
+        let places: Option<Vec<Place>> = wanted.iter().map(|&digest| network.place(session.store, digest)).collect();
+        if let Some(Ok(features)) = places.map(|places| gather(session.store, places.into_iter())) {
+            return Ok(Some(features));
+        }
+        session.report_damage();
+    }
+    Err(Error::input_help(
+        format!("the cache `{}` loses the features that are written to it", session.store.dir().display()),
+        "check the disk, or use another folder by `--cache DIR`",
+    ))
+}
+
+/// The pixels of a file whose bytes are those that were hashed.
+///
+/// # Errors
+/// A file that cannot be read, is no image, or has changed.
+pub fn unchanged(path: &Path, wanted: &Digest) -> Result<RgbImage> {
+    let bytes = std::fs::read(path).doing("read", path)?;
+    if digest::of(&bytes) != *wanted {
+        return Err(Error::input_help(
+            format!("`{}` changes while it is read", path.display()),
+            "let the program that writes it finish, then run again",
+        ));
+    }
+    pillow::from_bytes(path, &bytes)
 }
 
 /// The tensors of a weights file: safetensors, or TorchScript.

@@ -8,9 +8,9 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::dataset::folder::Folder;
+use crate::dataset::pillow;
 use crate::dataset::stat_index::StatIndex;
-use crate::dataset::{digest, pillow};
-use crate::error::{Error, IoContext, Result};
+use crate::error::{Error, Result};
 use crate::nn::device::{self, Precision};
 use crate::nn::inception::FEATURES;
 use crate::plan::inputs::Digest;
@@ -26,7 +26,7 @@ use crate::score::resize::Resize;
 use crate::store::Store;
 use crate::text;
 
-use super::inception::{Network, Workplace, gather};
+use super::inception::{Network, Workplace, gather, unchanged};
 use super::progress::Progress;
 use super::session::blank;
 use super::survey::stat_index_path;
@@ -118,7 +118,8 @@ struct Look {
 impl Look {
     /// Reads what is not in the cache once, to know what cannot be read.
     fn new(folder: Folder, network: &Network, store: &Store) -> Look {
-        let paths: Vec<(PathBuf, Digest)> = (0..folder.files.len()).map(|i| (folder.path(i), folder.files[i].1)).collect();
+        let paths: Vec<(PathBuf, Digest)> =
+            (0..folder.files.len()).map(|i| (folder.path(i), folder.files[i].1)).collect();
         let read = |(path, digest): &(PathBuf, Digest)| match network.place(store, *digest) {
             Some(_) => None,
             None => pillow::photo(path).err(),
@@ -205,18 +206,6 @@ fn features(network: &Network, at: &Workplace<'_>, files: &[(PathBuf, Digest)]) 
         at.store.damage().iter().for_each(|line| at.progress.warn(line));
     }
     Err(last.unwrap_or_else(|| Error::input("the cache loses the features that are written to it")))
-}
-
-/// The pixels of a file whose bytes are those that were hashed.
-fn unchanged(path: &Path, wanted: &Digest) -> Result<image::RgbImage> {
-    let bytes = std::fs::read(path).doing("read", path)?;
-    if digest::of(&bytes) != *wanted {
-        return Err(Error::input_help(
-            format!("`{}` changes while it is read", path.display()),
-            "let the program that writes it finish, then run again",
-        ));
-    }
-    pillow::from_bytes(path, &bytes)
 }
 
 /// Measures some of the images in fp32 as well.

@@ -19,6 +19,7 @@ use crate::train::{self, Classifier, HistoryRow, Kept, Sampling};
 use super::base::{self, Base, OfSpecies};
 use super::fine_tune::{self, TrainOnly};
 use super::fitting::Fitting;
+use super::inception;
 use super::photos::{Files, Place};
 use super::session::{Mode, Session};
 use super::survey::Survey;
@@ -137,8 +138,11 @@ pub fn generator(session: &mut Session<'_>, survey: &Survey) -> Result<Option<Mo
     digest.map(|digest| Model::fitted(session, survey, digest, weights)).transpose()
 }
 
-/// Says what is wrong with a checkpoint before anything is fitted.
+/// Says what is wrong with a checkpoint, or with the Inception network's weights, before anything is fitted.
 pub fn refuse_unusable(session: &Session<'_>) -> Result<()> {
+    if let recipe::Features::Inception(path) = &session.recipe.filter.features {
+        inception::refuse_unusable(session.store, path)?;
+    }
     let GeneratorKind::StableDiffusion(model) = &session.recipe.generator.kind else { return Ok(()) };
     if session.may_fetch().is_none() && base::waits_for_fetch(session.store, &model.model)? {
         return Ok(());
@@ -369,9 +373,16 @@ pub fn files<'a>(session: &Session<'a>, survey: &Survey, photos: &[usize]) -> Fi
 /// The classifier trained on real photos only, which the filter asks.
 pub struct Baseline {
     pub fitted: FittedClassifier,
+    /// Whose features sets are compared by, where it is not the classifier's own.
+    pub inception: Option<inception::Network>,
 }
 
 impl Baseline {
+    /// Identifies the network whose features sets are compared by.
+    pub fn features_digest(&self) -> Digest {
+        self.inception.as_ref().map_or(self.fitted.digest, inception::Network::digest)
+    }
+
     /// Ready to be asked.
     pub fn open(&self, session: &Session<'_>, survey: &Survey) -> Result<Classifier> {
         open(session, survey, &self.fitted)
@@ -414,8 +425,9 @@ pub fn real_arm_of(survey: &Survey, session: &Session<'_>, kind: recipe::Arm) ->
 /// Fits the baseline; `None` if planning and it is not there.
 pub fn baseline(session: &mut Session<'_>, survey: &Survey) -> Result<Option<Baseline>> {
     let arm = real_arm(survey, session, "real", Sampling::Uniform);
+    let inception = inception::of_recipe(session.recipe)?;
     let fitted = classifier(session, survey, Step::Baseline, &arm, baseline_seed(session))?;
-    Ok(fitted.map(|fitted| Baseline { fitted }))
+    Ok(fitted.map(|fitted| Baseline { fitted, inception }))
 }
 
 /// What enters the baseline's key.

@@ -35,13 +35,7 @@ impl Extractor {
     ///
     /// # Errors
     /// Tensors that are not this network's, by name; libtorch's.
-    pub fn new(
-        tensors: Named,
-        what: &str,
-        resize: Resize,
-        precision: Precision,
-        device: Device,
-    ) -> Result<Extractor> {
+    pub fn new(tensors: Named, what: &str, resize: Resize, precision: Precision, device: Device) -> Result<Extractor> {
         Ok(Extractor { net: Inception::new(tensors, what, precision.kind(), device)?, resize })
     }
 

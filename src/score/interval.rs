@@ -8,7 +8,7 @@
 
 use serde::Serialize;
 
-use crate::stats::random::Random;
+use crate::nn::noise::Stream;
 use crate::stats::summary::quantile_of_sorted;
 
 /// Of 95 of 100 such intervals the figure of all images there are is inside.
@@ -24,13 +24,13 @@ pub struct Interval {
 
 /// The interval of a figure of two sets, from what leaving out each image of each takes away from it.
 pub fn of_figure(value: f64, left_out: [&[f64]; 2], seed: u64) -> Interval {
-    let mut random = Random::new(seed, "bootstrap of a figure");
+    let mut random = Stream::indexed(seed, "bootstrap of a figure", &[]);
     let influences = left_out.map(|shares| {
         let n = shares.len() as f64;
         let mean = shares.iter().sum::<f64>() / n;
         shares.iter().map(|share| (share - mean) * (n - 1.0) / n).collect::<Vec<f64>>()
     });
-    let draw = |random: &mut Random, influences: &[f64]| -> f64 {
+    let draw = |random: &mut Stream, influences: &[f64]| -> f64 {
         (0..influences.len()).map(|_| influences[random.below(influences.len())]).sum()
     };
     let mut moved: Vec<f64> = (0..RESAMPLES)

@@ -76,9 +76,9 @@ pub fn shares(real: &Features, synthetic: &Features, k: usize) -> Result<Shares>
         let found = squares(&y.narrow(0, start, rows), &x)?;
         let inside = found.f_le_tensor(&around_real).and_then(|inside| inside.f_any_dim(1, false));
         shares.precision.extend(values(&inside.doing(what)?.to_kind(Kind::Double))?);
-        let within = found.f_lt_tensor(&around_real).and_then(|inside| {
-            Ok(inside.f_sum_dim_intlist(Some([1i64].as_slice()), false, Kind::Double)? / k as f64)
-        });
+        let within = found
+            .f_lt_tensor(&around_real)
+            .and_then(|inside| Ok(inside.f_sum_dim_intlist(Some([1i64].as_slice()), false, Kind::Double)? / k as f64));
         shares.density.extend(values(&within.doing(what)?)?);
     }
     for (start, rows) in blocks(x.size()[0]) {

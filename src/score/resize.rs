@@ -142,7 +142,12 @@ mod tests {
             let resize = Resize::ALL.into_iter().find(|resize| resize.name() == case.resize).unwrap();
             let found = resize.pixels(&image(&case));
             for (found, wanted) in found.iter().step_by(9973).zip(&case.pixels) {
-                assert!((f64::from(*found) - wanted).abs() < 1e-4, "{} {}: {found}, not {wanted}", case.image, case.resize);
+                assert!(
+                    (f64::from(*found) - wanted).abs() < 1e-4,
+                    "{} {}: {found}, not {wanted}",
+                    case.image,
+                    case.resize
+                );
             }
             let sum: f64 = found.iter().map(|&value| f64::from(value)).sum();
             assert!((sum - case.pixel_sum).abs() < 0.5, "{} {}: {sum}", case.image, case.resize);

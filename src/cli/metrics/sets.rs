@@ -77,8 +77,11 @@ pub fn prdc(options: &SetArgs, k: usize, global: &Global) -> Result<()> {
         for (name, value) in named {
             all.insert(name.into(), json!(value));
         }
-        let intervals: Map<String, Value> =
-            named.iter().zip(found.intervals).map(|((name, _), interval)| (name.to_string(), json!(interval))).collect();
+        let intervals: Map<String, Value> = named
+            .iter()
+            .zip(found.intervals)
+            .map(|((name, _), interval)| (name.to_string(), json!(interval)))
+            .collect();
         all.insert("interval".into(), Value::Object(intervals));
         all.insert("floor".into(), found.floor.map_or(Value::Null, |(floor, n)| json!({ "values": floor, "n": n })));
         all.insert("k".into(), json!(k));
@@ -170,13 +173,7 @@ fn kid_text(kid: &Kid) -> String {
     kid.std.map_or(format!("{:.6}", kid.value), |std| format!("{:.6} ± {std:.6}", kid.value))
 }
 
-fn say(
-    options: &SetArgs,
-    measured: &Measured,
-    rows: &[Vec<String>],
-    floor: Option<[usize; 2]>,
-    note: Option<&str>,
-) {
+fn say(options: &SetArgs, measured: &Measured, rows: &[Vec<String>], floor: Option<[usize; 2]>, note: Option<&str>) {
     terminal::print(&terminal::table(&["figure", "value", "95 % interval", "floor"], rows, &[1, 2, 3]));
     let [a, b] = measured.sets.each_ref().map(|set| text::thousands(set.features.rows));
     let about = beside(options, measured);

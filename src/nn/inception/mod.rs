@@ -16,8 +16,8 @@ use super::TensorContext;
 use super::packed::Weight;
 use super::weights::Named;
 use crate::error::Result;
-pub use names::canonical;
 use layout::{Block, Branch, Pool};
+pub use names::canonical;
 
 /// Length of an image's features.
 pub const FEATURES: usize = 2048;
@@ -51,7 +51,8 @@ impl Inception {
     /// What [`canonical`] says; libtorch's, such as memory. `what` names the file.
     pub fn new(tensors: Named, what: &str, kind: Kind, device: Device) -> Result<Inception> {
         let mut tensors = canonical(tensors, what)?;
-        let mut made = |unit: layout::Unit| fold(&mut tensors, &unit, kind, device).doing("lay out Inception's weights");
+        let mut made =
+            |unit: layout::Unit| fold(&mut tensors, &unit, kind, device).doing("lay out Inception's weights");
         let mut blocks = Vec::new();
         for block in layout::layout() {
             let mut branches = Vec::new();

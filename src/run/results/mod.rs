@@ -9,8 +9,9 @@ use crate::error::{Error, IoContext, Result};
 use crate::nn::device;
 use crate::plan::select::{Reason, Verdict};
 use crate::plan::{ENGINE, Inputs, Step};
-use crate::recipe::{GeneratorKind, Mode as GeneratorMode, Recipe, SplitKind, TestImages};
+use crate::recipe::{Features, GeneratorKind, Mode as GeneratorMode, Recipe, SplitKind, TestImages};
 use crate::report::{self, Results};
+use crate::score::inception;
 use crate::stats::accuracy::accuracy;
 
 use super::arms::{ArmRuns, Run};
@@ -265,6 +266,10 @@ fn rejections(recipe: &Recipe, selection: &Selection) -> Vec<report::Rejections>
 }
 
 fn set_metrics(recipe: &Recipe, figures: &SetFigures) -> Vec<report::SetMetric> {
+    let features = match recipe.filter.features {
+        Features::Classifier => "classifier",
+        Features::Inception(_) => inception::NAME,
+    };
     let metric = |name: &str, value: Option<f64>, floor: Option<f64>, threshold: Option<f64>, note: Option<String>| {
         report::SetMetric {
             metric: name.to_string(),
@@ -273,7 +278,7 @@ fn set_metrics(recipe: &Recipe, figures: &SetFigures) -> Vec<report::SetMetric> 
             n_synthetic: figures.n_synthetic,
             floor,
             floor_n: figures.floor.as_ref().map(|floor| floor.n[0]),
-            features: "classifier".to_string(),
+            features: features.to_string(),
             threshold,
             passed: threshold.zip(value).map(|(threshold, value)| value <= threshold),
             note,

@@ -13,9 +13,11 @@ use crate::plan::inputs::{self, Digest};
 use crate::plan::select::Scores;
 use crate::plan::{Inputs, Step};
 use crate::score::features::Features;
+use crate::score::inception::Extractor;
 use crate::store::{Record, Store};
 use crate::train::Classifier;
 
+use super::inception;
 use super::make::{self, Wanted};
 use super::model::Baseline;
 use super::photos::InMemory;
@@ -39,7 +41,7 @@ pub struct Scored {
     pub nearest: Option<Digest>,
     /// The species the classifier would name.
     pub named: usize,
-    /// Blob and row of its features.
+    /// Blob and row of its features, by the network that sets are compared by.
     pub features: (Digest, usize),
 }
 
@@ -95,6 +97,7 @@ impl Scorer {
         for keys in &keys {
             session.used.extend([&keys.copy, &keys.class].map(|inputs| inputs.key().0));
             session.used.extend(keys.source.as_ref().map(|inputs| inputs.key().0));
+            session.used.extend(keys.inception.as_ref().map(|inputs| inputs.key().0));
         }
         let due: Vec<(usize, Due)> =
             keys.iter().map(|keys| keys.due(session)).enumerate().filter(|(_, due)| due.any()).collect();
@@ -131,6 +134,8 @@ impl Scorer {
     ) -> Result<bool> {
         let asks = due.iter().any(|(_, due)| due.class);
         let classifier = if asks { Some(baseline.open(session, survey)?) } else { None };
+        let network = baseline.inception.as_ref().filter(|_| due.iter().any(|(_, due)| due.inception));
+        let extractor = network.map(|network| network.open(session.device)).transpose()?;
         let mut task = session.progress.task("scores", due.len(), "image");
         for chunk in due.chunks(CHUNK) {
             stop::check()?;
@@ -146,6 +151,9 @@ impl Scorer {
             let mut done = Vec::new();
             if let Some(classifier) = &classifier {
                 classify(session, classifier, all, keys, chunk, &images, &mut done)?;
+            }
+            if let Some(extractor) = &extractor {
+                inception_features(session, extractor, keys, chunk, &images, &mut done)?;
             }
             for ((i, due), image) in chunk.iter().zip(&images) {
                 if due.copy {
@@ -204,6 +212,34 @@ fn classify(
     Ok(())
 }
 
+/// Inception features of those of a chunk that lack them, as records.
+fn inception_features(
+    session: &Session<'_>,
+    extractor: &Extractor,
+    keys: &[Keys],
+    chunk: &[(usize, Due)],
+    images: &[RgbImage],
+    done: &mut Vec<Record>,
+) -> Result<()> {
+    let lacking: Vec<(&Inputs, &RgbImage)> = chunk
+        .iter()
+        .zip(images)
+        .filter(|((_, due), _)| due.inception)
+        .filter_map(|((i, _), image)| Some((keys[*i].inception.as_ref()?, image)))
+        .collect();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let images: Vec<RgbImage> = lacking.iter().map(|(_, image)| (*image).clone()).collect();
+    let features = extractor.features(&images)?;
+    features.check("the candidates", 1)?;
+    let blob = session.store.put(&features_to_bytes(features.dims, &features.values))?;
+    for (row, (inputs, _)) in lacking.into_iter().enumerate() {
+        done.push(session.blank(inputs).output("features", blob).inline((row as u64).to_le_bytes().to_vec()));
+    }
+    Ok(())
+}
+
 /// The copy score that an image has against other references, if that is known.
 fn copy_of(store: &Store, keys: &Keys, references: Digest, side: usize) -> Option<Nearest> {
     let record = store.hit(&inputs::copy_score(keys.image, references, side).key().0)?;
@@ -216,6 +252,8 @@ struct Keys {
     copy: Inputs,
     source: Option<Inputs>,
     class: Inputs,
+    /// Of the Inception network's features, where sets are compared by those.
+    inception: Option<Inputs>,
 }
 
 /// Which of them are not there.
@@ -224,11 +262,12 @@ struct Due {
     copy: bool,
     source: bool,
     class: bool,
+    inception: bool,
 }
 
 impl Due {
     fn any(self) -> bool {
-        self.copy || self.source || self.class
+        self.copy || self.source || self.class || self.inception
     }
 }
 
@@ -239,12 +278,18 @@ impl Keys {
             copy: inputs::copy_score(image, references, side),
             source: wanted.source.map(|source| inputs::source_score(image, source, side)),
             class: inputs::class_score(image, baseline.fitted.digest, wanted.species),
+            inception: baseline.inception.as_ref().map(|network| network.key(image)),
         }
     }
 
     fn due(&self, session: &Session<'_>) -> Due {
         let due = |inputs: &Inputs| !session.store.has_hit(&inputs.key().0);
-        Due { copy: due(&self.copy), source: self.source.as_ref().is_some_and(due), class: due(&self.class) }
+        Due {
+            copy: due(&self.copy),
+            source: self.source.as_ref().is_some_and(due),
+            class: due(&self.class),
+            inception: self.inception.as_ref().is_some_and(due),
+        }
     }
 
     fn read(&self, store: &Store) -> Option<Scored> {
@@ -260,7 +305,10 @@ impl Keys {
             scores: Scores { copy: copy.ssim, source, confidence: real(&class.inline, 0)? },
             nearest: (copy.photo != [0; 32]).then_some(copy.photo),
             named: number(8)? as usize,
-            features: (class.blob("features")?, number(16)? as usize),
+            features: match &self.inception {
+                Some(inputs) => inception::place(&store.hit(&inputs.key().0)?)?,
+                None => (class.blob("features")?, number(16)? as usize),
+            },
         })
     }
 }
