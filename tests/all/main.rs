@@ -11,6 +11,7 @@ mod inputs;
 mod layers;
 mod locked;
 mod lora;
+mod metrics;
 mod place;
 mod plan;
 mod shards;

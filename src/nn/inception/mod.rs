@@ -17,7 +17,7 @@ use super::packed::Weight;
 use super::weights::Named;
 use crate::error::Result;
 use layout::{Block, Branch, Pool};
-pub use names::canonical;
+pub use names::{canonical, shapes};
 
 /// Length of an image's features.
 pub const FEATURES: usize = 2048;

@@ -50,7 +50,8 @@ pub fn canonical(mut tensors: Named, what: &str) -> Result<Named> {
     Ok(tensors)
 }
 
-fn shapes() -> BTreeMap<String, Vec<i64>> {
+/// Every tensor of [`canonical`], with its shape.
+pub fn shapes() -> BTreeMap<String, Vec<i64>> {
     let of = |unit: Unit| {
         PARTS.map(|(part, _)| {
             let [h, w] = unit.kernel;
