@@ -321,7 +321,8 @@ pub fn prdc(sets: &[Set; 2], k: usize) -> Result<PrdcFigure> {
     let [a, b] = [&sets[0].features, &sets[1].features];
     let shares = prdc::shares(a, b, k)?;
     let intervals = [&shares.precision, &shares.recall, &shares.density, &shares.coverage]
-        .map(|shares| interval::of_mean(shares, 0));
+        .map(|shares| interval::of_mean(shares, 0))
+        .map(|Interval { low, high }| Interval { low: low.max(0.0) + 0.0, high });
     let floor = match a.rows / 2 > k {
         true => {
             let [first, second] = halves(a, 0);
