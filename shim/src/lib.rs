@@ -187,9 +187,9 @@ mod tests {
         for side in [8, 5] {
             let rounded = |shape: &[i64]| wave(shape, Kind::BFloat16).to_kind(Kind::Float);
             let (x, weight, bias) = (rounded(&[2, 16, side, side]), rounded(&[24, 16, 3, 3]), rounded(&[24]));
-            let packed = pack_conv2d(&weight, 1, 1, &x.size()).unwrap();
+            let packed = pack_conv2d(&weight, 1, [1, 1], &x.size()).unwrap();
             let narrowed = Narrowed::new(&packed).unwrap();
-            let convolved = |weight: &Tensor| conv2d_packed(&x, weight, &bias, 1, 1);
+            let convolved = |weight: &Tensor| conv2d_packed(&x, weight, &bias, 1, [1, 1], false);
             let expected = convolved(&packed).unwrap();
             // Another layer's weights lie in the same room between.
             let matrix = rounded(&[40, 16]);
