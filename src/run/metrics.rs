@@ -27,9 +27,9 @@ use crate::store::Store;
 use crate::text;
 
 use super::inception::{Network, Workplace, gather, unchanged};
-use super::stop;
 use super::progress::Progress;
 use super::session::blank;
+use super::stop;
 use super::survey::stat_index_path;
 
 /// Files named in one message at most.

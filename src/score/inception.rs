@@ -24,6 +24,9 @@ const INPUT: usize = SIDE * SIDE * 3;
 /// Batches that may wait for the network.
 const AHEAD: usize = 2;
 
+/// Whoever takes an image's features, or why there are none, by the image's number.
+pub type Take<'t> = dyn FnMut(usize, Result<&[f32]>) -> Result<()> + 't;
+
 /// The network with everything that decides what comes out of it.
 pub struct Extractor {
     net: Inception,
@@ -48,7 +51,7 @@ impl Extractor {
         &self,
         count: usize,
         load: &(dyn Fn(usize) -> Result<RgbImage> + Sync),
-        take: &mut dyn FnMut(usize, Result<&[f32]>) -> Result<()>,
+        take: &mut Take<'_>,
     ) -> Result<()> {
         let (resize, (send, receive)) = (self.resize, sync_channel::<Vec<Result<Vec<f32>>>>(AHEAD));
         std::thread::scope(|scope| {

@@ -104,7 +104,9 @@ def learned(encoder, rows: torch.Tensor) -> None:
 def ours() -> dict[str, torch.Tensor]:
     """The picture with a LoRA that birdaug wrote, of a prompt with its second learned token."""
     pipe = pipeline("one")
-    pipe.scheduler = sd.DDIMScheduler.from_config(pipe.scheduler.config)
+    # From the file: what it says counts as said, a constructor's defaults do not.
+    own = sd.PNDMScheduler.from_pretrained(HERE.parent / "sd" / "one" / "scheduler")
+    pipe.scheduler = sd.EulerDiscreteScheduler.from_config(own.config)
     pipe.set_progress_bar_config(disable=True)
     pipe.load_lora_weights(HERE, weight_name="ours.safetensors")
     state = load_file(HERE / "ours.safetensors")

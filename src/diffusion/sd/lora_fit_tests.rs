@@ -299,7 +299,7 @@ fn a_lora_that_birdaug_wrote_gives_in_diffusers_the_picture_that_it_gives_here()
     let golden = golden();
     let walk = Walk { mode: "t2i", steps: 5, guidance: 5.0, rescale: 0.0, strength: 1.0 };
     let made = |lora| {
-        let mut pipeline = pipeline_with("one", "ddim", &walk, 1, lora);
+        let mut pipeline = pipeline_with("one", "euler", &walk, 1, lora);
         let mut request = request(&fixture::golden("one"), KEY, None);
         let mut ids = request.prompt.to_vec();
         ids[1] = if pipeline.knows(65) { 65 } else { 7 };
