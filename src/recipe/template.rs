@@ -178,8 +178,8 @@ fn guards(measured: Option<&MeasuredLikeness>) -> String {
     }
     match train {
         Some(train) => out.push_str(&format!(
-            "{:<41}# ... to another train photo of their species: more is the same picture twice\n",
-            format!("duplicate_max = {train:.2}")
+            "{:<41}# ... to another train photo of their species; images made from one photo come nearer\n",
+            format!("# duplicate_max = {train:.2}")
         )),
         None => {
             out.push_str("# duplicate_max = 0.90                   # likeness of two kept candidates of a species\n")

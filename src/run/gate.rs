@@ -126,7 +126,7 @@ pub fn enforce(
     pool.sort_by_key(|&i| candidates[i].key);
     let filter = session.recipe.filter.clone();
     let inputs =
-        inputs::gate(&filter, baseline.fitted.digest, &survey.train_list, pool_digest(survey, candidates, &pool));
+        inputs::gate(&filter, baseline.features_digest(), &survey.train_list, pool_digest(survey, candidates, &pool));
     let key = inputs.key().0;
     session.used.push(key);
     let outcome = match kept_outcome(session, &key, pool.len())? {

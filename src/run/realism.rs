@@ -35,7 +35,7 @@ pub fn score(
             "a photo's sphere reaches to its third nearest neighbour: cut less away by `[split]`, or leave `realism_min` out",
         ));
     }
-    let network = baseline.fitted.digest;
+    let network = baseline.features_digest();
     let record = |candidate: &Candidate| inputs::realism_score(candidate.image, network, &survey.train_list, K);
     let mut missing = Vec::new();
     for (i, candidate) in candidates.iter_mut().enumerate() {
