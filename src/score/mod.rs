@@ -7,6 +7,7 @@ pub mod frechet;
 pub mod inception;
 pub mod interval;
 pub mod kid;
+pub mod ms_ssim;
 pub mod prdc;
 pub mod resize;
 pub mod ssim;

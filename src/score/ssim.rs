@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 
 /// Pixels from a window's centre to its edge.
-const RADIUS: usize = 5;
+pub(super) const RADIUS: usize = 5;
 /// Pixels a side of the window.
 const WINDOW: usize = 2 * RADIUS + 1;
 /// (K1 L)^2 and (K2 L)^2 of the paper's equations 6 to 13.
@@ -62,7 +62,7 @@ pub struct Nearest {
 /// Images of different sizes, or smaller than the window of 11x11 pixels.
 pub fn ssim(a: &RgbImage, b: &RgbImage) -> Result<f64> {
     if a.dimensions() != b.dimensions() {
-        return Err(different_sizes(a.dimensions(), b.dimensions()));
+        return Err(different_sizes("SSIM", a.dimensions(), b.dimensions()));
     }
     Prepared::new(a)?.ssim(&Prepared::new(b)?)
 }
@@ -89,7 +89,7 @@ pub fn nearest(candidate: &Prepared, many: &[&Prepared], flips: bool) -> Result<
 /// As [`nearest`].
 pub fn compare(candidate: &Prepared, many: &[&Prepared], flips: bool) -> Result<Vec<Nearest>> {
     if let Some(other) = many.iter().find(|other| other.size() != candidate.size()) {
-        return Err(different_sizes(candidate.size(), other.size()));
+        return Err(different_sizes("SSIM", candidate.size(), other.size()));
     }
     let mirror = flips.then(|| candidate.flipped());
     let one = |(index, other): (usize, &&Prepared)| {
@@ -142,7 +142,7 @@ impl Prepared {
     /// Images of different sizes.
     pub fn ssim(&self, other: &Prepared) -> Result<f64> {
         if self.size() != other.size() {
-            return Err(different_sizes(self.size(), other.size()));
+            return Err(different_sizes("SSIM", self.size(), other.size()));
         }
         Ok(self.mean_with(other))
     }
@@ -176,18 +176,22 @@ impl Channel {
     }
 }
 
-fn different_sizes(a: (u32, u32), b: (u32, u32)) -> Error {
+pub(super) fn different_sizes(metric: &str, a: (u32, u32), b: (u32, u32)) -> Error {
     Error::input_help(
-        format!("SSIM compares images of one size, these are {}x{} and {}x{}", a.0, a.1, b.0, b.1),
+        format!("{metric} compares images of one size, these are {}x{} and {}x{}", a.0, a.1, b.0, b.1),
         "resize both to the same width and height first",
     )
 }
 
 /// Half of the normalised Gaussian: the weights at distances 5, 4, 3, 2, 1, 0 from the centre.
-fn weights() -> [f32; RADIUS + 1] {
+pub(super) fn gaussian() -> [f64; RADIUS + 1] {
     let weight = |distance: usize| libm::exp(-0.5 * (distance as f64 / 1.5) * (distance as f64 / 1.5));
     let total: f64 = weight(0) + 2.0 * (1..=RADIUS).map(weight).sum::<f64>();
-    std::array::from_fn(|i| (weight(RADIUS - i) / total) as f32)
+    std::array::from_fn(|i| weight(RADIUS - i) / total)
+}
+
+fn weights() -> [f32; RADIUS + 1] {
+    gaussian().map(|weight| weight as f32)
 }
 
 /// The sum over all windows of one channel's SSIM, by the widest vectors that the machine has.

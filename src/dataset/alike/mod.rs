@@ -100,5 +100,7 @@ impl Sets {
 }
 
 #[cfg(test)]
+mod planted;
+#[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

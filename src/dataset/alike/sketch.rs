@@ -155,3 +155,39 @@ fn products_plain(sketch: &Sketch, block: &Block) -> ([i32; LANES], [i32; LANES]
     };
     (part(&sketch.even, &block.even), part(&sketch.odd, &block.odd))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(seed: usize) -> Grey {
+        let value = |i: usize| ((i % SIDE * (3 + seed) + i / SIDE * 7 + (i * i * (seed + 1)) % 97) % 251) as f64;
+        Grey { side: SIDE, values: (0..SIDE * SIDE).map(value).collect() }
+    }
+
+    #[test]
+    fn products_are_correlations_of_the_picture_and_of_its_mirror_image_with_any_vectors() {
+        let pictures: Vec<Grey> = (0..11).map(picture).collect();
+        let sketches: Vec<Sketch> = pictures.iter().map(Sketch::new).collect();
+        let many = Sketches::new(sketches.iter());
+        let mirrored: Vec<Sketch> = pictures.iter().map(|picture| Sketch::new(&picture.mirrored())).collect();
+        let exact = |a: &Sketch, b: &Sketch| -> i32 {
+            let of = |x: &[i16], y: &[i16]| x.iter().zip(y).map(|(&x, &y)| i32::from(x) * i32::from(y)).sum::<i32>();
+            of(&a.even, &b.even) + of(&a.odd, &b.odd)
+        };
+        for (i, sketch) in sketches.iter().enumerate() {
+            assert!((f64::from(exact(sketch, sketch)) / LENGTH / LENGTH - 1.0).abs() < 1e-3);
+            for (b, block) in many.blocks.iter().enumerate() {
+                assert_eq!(products(sketch, block), products_plain(sketch, block));
+                let (even, odd) = products(sketch, block);
+                for lane in 0..LANES.min(11 - b * LANES) {
+                    assert_eq!(even[lane] + odd[lane], exact(sketch, &sketches[b * LANES + lane]));
+                    assert_eq!(even[lane] - odd[lane], exact(&mirrored[i], &sketches[b * LANES + lane]));
+                }
+            }
+        }
+        let mut near = Vec::new();
+        many.near(&sketches[9], 11, 0.999, |i, mirrored| near.push((i, mirrored)));
+        assert_eq!(near, [(9, false)]);
+    }
+}
