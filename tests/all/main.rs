@@ -12,6 +12,7 @@ mod layers;
 mod locked;
 mod lora;
 mod metrics;
+mod pairs;
 mod place;
 mod plan;
 mod shards;
