@@ -90,6 +90,7 @@ fn the_bits_do_not_depend_on_threads_or_vector_width() {
     assert_eq!(alone, four.install(|| compare(&prepared[4], &many, true).unwrap()));
     for (a, b) in prepared[4].channels.iter().zip(&prepared[0].channels) {
         assert_eq!(channel_sum(a, b, 45, 29).to_bits(), channel_sum_plain(a, b, 45, 29).to_bits());
+        assert_eq!(moments(&a.pixels, a.centre, 45, 29), moments_plain(&a.pixels, a.centre, 45, 29));
     }
 }
 
