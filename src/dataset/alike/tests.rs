@@ -106,7 +106,7 @@ fn the_index_names_the_likest_of_several_copies() {
 fn a_likeness_has_the_same_bits_on_every_machine() {
     let likeness = face(&picture(5))
         .likeness(&face(&Change { crop: [5; 4], ..Default::default() }.of(&picture(5), &mut Numbers::new(0))));
-    assert_eq!(likeness.score.to_bits(), 0x0, "{}", likeness.score);
+    assert_eq!(likeness.score.to_bits(), 4_607_170_719_572_889_587, "{}", likeness.score);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn pairs_of_the_same_kind_are_measured_and_equal_faces_are_none() {
         .into();
     wanted.sort_by(f64::total_cmp);
     assert_eq!(found.scores, wanted);
-    assert_eq!(RealPairs::measure(&pictures, 3).scores.len(), 3);
+    assert_eq!(RealPairs::measure(&pictures[..3], 2).scores.len(), 2, "of three pairs");
     assert_eq!(RealPairs::measure(&[], PAIRS), RealPairs::default());
     assert_eq!(RealPairs::measure(&[(0, None), (0, None)], PAIRS).quantile(0.5), None);
 }
