@@ -51,9 +51,9 @@ fn score(target: &Grey, source: &Grey, warp: Warp) -> f64 {
     let (width, height) = (right + 1 - left, low + 1 - top);
     let mut a = Vec::with_capacity(width * height);
     let mut b = Vec::with_capacity(width * height);
-    for y in top..=low {
-        for x in left..=right {
-            let (Some(u), Some(v)) = (xs[x], ys[y]) else { continue };
+    for (y, v) in ys.iter().enumerate() {
+        for (x, u) in xs.iter().enumerate() {
+            let (Some(u), Some(v)) = (*u, *v) else { continue };
             a.push(target.values[y * n + x]);
             b.push(cubic(source, u, v));
         }
