@@ -13,6 +13,7 @@ mod layers;
 mod locked;
 mod lora;
 mod metrics;
+mod pairs;
 mod place;
 mod plan;
 mod shards;
