@@ -31,6 +31,7 @@ pub fn run(options: &Build, global: &Global) -> Result<()> {
         locked: options.locked,
         offline: options.offline,
         shard,
+        tensorboard: options.tensorboard.clone(),
     };
     let walked = run::build(&recipe, &store, &progress, &asked)?;
     for note in &walked.notes {

@@ -7,7 +7,7 @@ use super::{opened, terminal};
 use crate::error::{Error, Result};
 use crate::plan::Step;
 use crate::recipe;
-use crate::run::{self, COSTLY, Cost, Estimate, Options, Progress, Walked};
+use crate::run::{self, COSTLY, Cost, Estimate, Options, Power, Progress, Walked};
 use crate::text;
 
 /// Shows what a build would do.
@@ -66,6 +66,7 @@ fn as_json(walked: &Walked, estimate: &Estimate, unbuilt: &[String]) -> Value {
         "bytes": total(walked, estimate).bytes,
         "not_estimated": estimate.unknown().iter().map(|step| step.name()).collect::<Vec<_>>(),
         "estimated_on": estimate.device,
+        "power": walked.power,
         "notes": walked.notes,
         "not_built_yet": unbuilt,
     })
@@ -112,6 +113,32 @@ fn estimate_text(estimate: &Estimate) -> String {
         ));
     }
     parts.iter().map(|part| format!("{part}\n")).collect()
+}
+
+/// `could be shown: ...`, with what that rests on.
+fn power_text(power: &Power) -> String {
+    let Power { chance, test_images, species, seeds, comparisons, disagreement, persistent, .. } = power;
+    let percent = |share: f64| format!("{:.0} %", share * 100.0);
+    let with = format!(
+        "{} of {species} species, {} and {}",
+        text::count(*test_images, "test image"),
+        text::count(*seeds, "seed"),
+        text::count(*comparisons, "comparison")
+    );
+    let shown = match power.smallest_difference {
+        Some(smallest) => format!(
+            "with {with}, a true difference of {:.1} points or more has a chance of {} to be shown",
+            smallest * 100.0,
+            percent(*chance)
+        ),
+        None => format!("{with} are too few to show any difference"),
+    };
+    let rests = if power.measured { "as in the last results" } else { "assumed" };
+    format!(
+        "could be shown: {shown} ({rests}: two classifiers disagree on {} of the images, of that {} in every seed)\n",
+        percent(*disagreement),
+        percent(*persistent)
+    )
 }
 
 fn duration(seconds: f64) -> String {
@@ -163,6 +190,7 @@ fn as_text(walked: &Walked, estimate: &Estimate, unbuilt: &[String]) -> String {
     out.push_str(&summary);
     out.push('\n');
     out.push_str(&estimate_text(estimate));
+    out.push_str(&walked.power.as_ref().map(power_text).unwrap_or_default());
     for note in &walked.notes {
         out.push_str(&format!("note: {note}\n"));
     }

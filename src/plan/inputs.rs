@@ -17,7 +17,7 @@
 //! | report | key of the comparison, digest of the selection, everything the recipe says, notes | comments, the order of keys |
 //! | recipe | what the recipe says, key by key | enters no other key; remembered so that `why` finds edits that stand in none |
 //! | encoded file | image digest, digest of the encoding | folder and name in the tree |
-//! | classifier fit | architecture, start weights, size, steps, batch, learning rate, precision, seed, sampling, digests of train and valid lists | name of the arm: equal inputs are one fit, so the baseline is the first seed of arm `real` |
+//! | classifier fit | architecture, start weights, size, steps, batch, learning rate, precision, seed, sampling, augmentation beyond crops and flips, share of the synthetic photos and how many they are, digests of train and valid lists | name of the arm: equal inputs are one fit, so the baseline is the first seed of arm `real` |
 //! | audit | digests of all photos, sorted | paths and order: what a file's bytes are is what is looked at |
 //! | references | digests of the lists of a species' train photos and of all photos of valid and test | enters no other key; remembered so that a changed photo is compared by itself |
 //! | stable-diffusion model | digest of the checkpoint's files | where the files are |
@@ -192,12 +192,22 @@ pub fn encoded(image: Digest, encoding: Digest) -> Inputs {
     Inputs::new("encoded file", 1).digest("image", image).digest("emit.encode", encoding)
 }
 
-/// Fitting a classifier on one arm's photos with one seed. `start`: digest of the weights file, if any;
-/// `sampling`: how batches are drawn (`uniform`, `class-balanced`).
+/// How an arm's classifiers are trained beside what the recipe says of all arms.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Training<'a> {
+    /// How batches are drawn: `uniform`, `class-balanced`.
+    pub sampling: &'a str,
+    /// How photos are varied; `None` as of old: crops and flips.
+    pub augment: Option<&'a str>,
+    /// The share of a batch that is drawn from so many photos at the end of the list, the synthetic ones.
+    pub synthetic: Option<(f64, usize)>,
+}
+
+/// Fitting a classifier on one arm's photos with one seed. `start`: digest of the weights file, if any.
 pub fn classifier_fit(
     settings: &Classifier,
     start: Option<Digest>,
-    sampling: &str,
+    training: Training<'_>,
     seed: u64,
     train: &PhotoList,
     valid: &PhotoList,
@@ -207,16 +217,24 @@ pub fn classifier_fit(
         Some(digest) => inputs.digest("classifier.weights", digest),
         None => inputs,
     };
-    inputs
+    let inputs = inputs
         .count("classifier.size", settings.size as u64)
         .count("classifier.steps", settings.steps as u64)
         .count("classifier.batch", settings.batch as u64)
         .real("classifier.learning_rate", settings.learning_rate)
         .text("classifier.precision", settings.precision.name())
-        .text("sampling", sampling)
+        .text("sampling", training.sampling)
         .count("seed", seed)
         .digest("train photos", train.digest())
-        .digest("valid photos", valid.digest())
+        .digest("valid photos", valid.digest());
+    let inputs = match training.augment {
+        Some(augment) => inputs.text("augment", augment),
+        None => inputs,
+    };
+    match training.synthetic {
+        Some((share, photos)) => inputs.real("synthetic_share", share).count("synthetic photos", photos as u64),
+        None => inputs,
+    }
 }
 
 /// A classifier's predictions for a list of photos.
@@ -387,14 +405,20 @@ mod tests {
         let (mut train, mut valid) = (PhotoList::default(), PhotoList::default());
         train.push(&[1; 32], "OWL");
         valid.push(&[2; 32], "OWL");
-        let fit = |settings: &Classifier| classifier_fit(settings, None, "uniform", 0, &train, &valid);
+        let plain = Training { sampling: "uniform", augment: None, synthetic: None };
+        let fit = |settings: &Classifier| classifier_fit(settings, None, plain, 0, &train, &valid);
+        let of = |training| classifier_fit(&base, None, training, 0, &train, &valid);
         let mut records = vec![
             fit(&base),
-            classifier_fit(&base, Some([7; 32]), "uniform", 0, &train, &valid),
-            classifier_fit(&base, None, "class-balanced", 0, &train, &valid),
-            classifier_fit(&base, None, "uniform", 1, &train, &valid),
-            classifier_fit(&base, None, "uniform", 0, &valid, &valid),
-            classifier_fit(&base, None, "uniform", 0, &train, &train),
+            classifier_fit(&base, Some([7; 32]), plain, 0, &train, &valid),
+            of(Training { sampling: "class-balanced", ..plain }),
+            of(Training { augment: Some("randaug"), ..plain }),
+            of(Training { synthetic: Some((0.5, 1)), ..plain }),
+            of(Training { synthetic: Some((0.25, 1)), ..plain }),
+            of(Training { synthetic: Some((0.5, 2)), ..plain }),
+            classifier_fit(&base, None, plain, 1, &train, &valid),
+            classifier_fit(&base, None, plain, 0, &valid, &valid),
+            classifier_fit(&base, None, plain, 0, &train, &train),
         ];
         let changes: [Change<Classifier>; 6] = [
             |c| c.arch = Arch::ResNet50,

@@ -6,6 +6,7 @@
 //! What a recipe may say but this version cannot build is read and checked all the same; [`not_built_yet`]
 //! lists it, and [`refuse_unbuilt`] turns it into such a message.
 
+mod arms;
 mod built;
 mod generator;
 mod names;

@@ -10,7 +10,7 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("filter", &["candidates", "ssim_max", "ssim_min", "confidence_min", "fid_max", "kid_max", "features"]),
     ("emit", &["out", "link", "encode"]),
     ("classifier", &["arch", "weights", "size", "steps", "batch", "learning_rate", "precision", "seeds"]),
-    ("compare", &["arms", "tail"]),
+    ("compare", &["arms", "doses", "tail", "arm"]),
     ("report", &["out"]),
 ];
 
@@ -28,6 +28,7 @@ pub(super) const DDPM: &[&str] = &["width", "levels", "depth", "train"];
 pub(super) const SPLITS: &[&str] = &["train", "valid", "test"];
 pub(super) const LORA: &[&str] = &["rank", "steps", "learning_rate", "batch", "accumulate", "text_encoder"];
 pub(super) const TRAIN: &[&str] = &["steps", "batch", "learning_rate"];
+pub(super) const ARM: &[&str] = &["real", "dose", "sampling", "augment", "synthetic_share"];
 pub(super) const ENCODE: &[&str] = &["format", "quality", "size"];
 
 /// The names of the tables at the top.
@@ -43,7 +44,7 @@ pub(super) fn homes_of(key: &str) -> Vec<String> {
     if generator.clone().any(|known| *known == key) {
         homes.push("[generator]".to_string());
     }
-    for (name, keys) in [("generator.lora", LORA), ("generator.train", TRAIN)] {
+    for (name, keys) in [("generator.lora", LORA), ("generator.train", TRAIN), ("compare.arm.NAME", ARM)] {
         if keys.contains(&key) {
             homes.push(format!("[{name}]"));
         }

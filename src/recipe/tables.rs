@@ -1,4 +1,4 @@
-//! Every table of a recipe but `[generator]`, `[emit]` and `[report]`: its keys, their defaults and what they must hold. Knows no file
+//! Every table of a recipe but `[generator]`, `[emit]`, `[compare]` and `[report]`: its keys, their defaults and what they must hold. Knows no file
 //! but the recipe.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::read::{At, Section};
 use super::types::*;
 use super::within::{ABOVE_ZERO, FROM_ONE, FROM_ZERO, SHARE, UNIT};
-use super::{generator, outputs, schema};
+use super::{arms, generator, outputs, schema};
 
 /// Reads the whole recipe, without its path, lines and text; `None` if a required part is missing or wrong.
 pub(super) fn recipe(root: &Section<'_, '_>, name: &str) -> Option<Recipe> {
@@ -23,7 +23,7 @@ pub(super) fn recipe(root: &Section<'_, '_>, name: &str) -> Option<Recipe> {
     let filter = filter(root);
     let (emit, report) = outputs::read(root, name, dataset.as_ref());
     let classifier = classifier(root);
-    let compare = compare(root);
+    let compare = arms::read(root);
     Some(Recipe {
         name: name.to_string(),
         path: PathBuf::new(),
@@ -107,8 +107,8 @@ fn folder_inside(section: &Section<'_, '_>, key: &str) -> Option<At<String>> {
     None
 }
 
-/// The name of a species becomes a folder of the tree that is written, so it has to be fit for one.
-fn species(section: &Section<'_, '_>, key: &str, name: At<&str>) -> Option<String> {
+/// The name of a species becomes a folder of the tree that is written, so it has to be fit for one; that of an arm too.
+pub(super) fn species(section: &Section<'_, '_>, key: &str, name: At<&str>) -> Option<String> {
     let text = name.value;
     if text != "." && text != ".." && !text.contains(['/', '\\']) && !text.contains(char::is_control) {
         return Some(text.to_string());
@@ -241,19 +241,4 @@ fn classifier(root: &Section<'_, '_>) -> Classifier {
         precision: value(section.choice("precision"), Precision::Fp32),
         seeds: seeds.map_or(vec![0, 1, 2, 3, 4], |seeds| seeds.into_iter().map(|seed| seed.value).collect()),
     }
-}
-
-fn compare(root: &Section<'_, '_>) -> Compare {
-    let section = table(root, "compare");
-    let arms = section.distinct("arms", "arms", 1, |item| section.choice_of::<Arm>("arms", item));
-    let arms = arms.map_or(vec![Arm::Real, Arm::Oversampled, Arm::Augmented], |arms| {
-        let arms: Vec<Arm> = arms.into_iter().map(|arm| arm.value).collect();
-        if !arms.contains(&Arm::Real) {
-            let at = section.get("arms").map_or(0..0, |list| list.span());
-            let allowed = "a list with `real`, the baseline of every comparison";
-            section.impossible("arms", at, "`real` is not among them", allowed);
-        }
-        arms
-    });
-    Compare { arms, tail: value(section.number("tail", SHARE), 0.33) }
 }

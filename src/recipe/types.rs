@@ -282,19 +282,56 @@ pub enum Arch {
 /// `[compare]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Compare {
+    /// `real` among them; no two of one name.
     pub arms: Vec<Arm>,
     /// Share of the species, rarest first, that is reported by itself; in (0, 1].
     pub tail: f64,
 }
 
-/// A training set to compare.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Arm {
+/// A training set to compare, and how classifiers are trained on it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Arm {
+    /// As results spell it.
+    pub name: String,
+    /// Whether the real train photos are in it.
+    pub real: bool,
+    /// So many times the synthetic images that the recipe wants, 0 or more.
+    pub dose: f64,
+    pub sampling: Sampling,
+    pub augment: Augment,
+    /// Share of the synthetic images in every batch, in (0, 1); `None`: as they come.
+    pub synthetic_share: Option<f64>,
+}
+
+/// How an arm's images are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sampling {
+    /// Every image equally often.
+    Uniform,
+    /// Every species equally often.
+    ClassBalanced,
+}
+
+/// How an arm's images are varied as they are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Augment {
+    /// Crops and flips.
+    Plain,
+    /// RandAugment (Cubuk et al. 2020) on top.
+    RandAugment,
+}
+
+/// What `[compare] arms` calls the arms that need no table of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArmWord {
     Real,
     Oversampled,
     Augmented,
     RealRandAugment,
+    AugmentedRandAugment,
     Synthetic,
+    /// An arm for each of `doses`.
+    Dose,
 }
 
 /// `[report]`.

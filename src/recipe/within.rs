@@ -12,6 +12,10 @@ pub(super) struct Within {
 
 /// (0, 1]
 pub(super) const SHARE: Within = Within { low: 0.0, low_is_out: true, high: 1.0 };
+/// (0, 10]
+pub(super) const DOSE: Within = Within { low: 0.0, low_is_out: true, high: 10.0 };
+/// [0, 10]
+pub(super) const DOSE_OR_NONE: Within = Within { low: 0.0, low_is_out: false, high: 10.0 };
 /// [0, 1]
 pub(super) const UNIT: Within = Within { low: 0.0, low_is_out: false, high: 1.0 };
 /// (0, inf)

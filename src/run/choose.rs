@@ -1,6 +1,8 @@
 //! From wanted numbers to kept images: candidates are made, scored and judged in rounds, each of which makes up for
 //! what the one before dropped, until every species is full or has used up its candidates.
 
+use std::collections::HashSet;
+
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
@@ -32,22 +34,26 @@ pub fn choose(
 ) -> Result<Option<Selection>> {
     let mut scorer = score::Scorer::new(session, survey);
     let mut look = survey.wanted.clone();
+    // Beyond those stand the ones that arms with a larger dose have.
+    let mut ahead = survey.most.clone();
     let mut losses = 0;
     loop {
-        let all = wanted(session, survey, model, &look);
-        count(session, survey, &all, &look);
+        ahead.iter_mut().zip(&look).for_each(|(ahead, &look)| *ahead = look.max(*ahead));
+        let all = wanted(session, survey, model, &ahead);
+        count(session, survey, &all, &ahead);
         let Some(records) = make::candidates(session, survey, model, &all)? else {
-            count_refills(session, survey, model, &look);
+            count_refills(session, survey, model, &ahead);
             return Ok(None);
         };
         let Some(baseline) = baseline.filter(|_| until > Step::Candidates) else {
-            count_refills(session, survey, model, &look);
+            count_refills(session, survey, model, &ahead);
             return Ok(None);
         };
+        let beyond = beyond(&all, &look);
         let (all, records, flawed) = without_flawed(all, records);
         let scored = match scorer.score(session, survey, baseline, &all, &records)? {
             score::Outcome::Due => {
-                count_refills(session, survey, model, &look);
+                count_refills(session, survey, model, &ahead);
                 return Ok(None);
             }
             // A damaged entry was forgotten: make it again, unless the disk loses everything.
@@ -76,19 +82,36 @@ pub fn choose(
             candidates.extend(flawed);
             candidates.sort_by_key(|candidate| candidate.species);
         }
-        if let Some(next) = next_round(survey, &candidates, &look) {
+        let (more, mut candidates): (Vec<_>, Vec<_>) =
+            candidates.into_iter().partition(|candidate| beyond.contains(&candidate.key));
+        let (wanted, caps) = (&survey.wanted, &survey.caps);
+        if let Some(next) = next_round([wanted, caps], [&candidates], &look) {
             look = next;
             continue;
         }
         if gate::asked_for(&session.recipe.filter) {
             gate::enforce(session, survey, baseline, &mut candidates)?;
-            if let Some(next) = next_round(survey, &candidates, &look) {
+            if let Some(next) = next_round([wanted, caps], [&candidates], &look) {
                 look = next;
                 continue;
             }
         }
-        return finish(session, survey, candidates).map(Some);
+        if let Some(next) = next_round([&survey.most, &survey.most_caps], [&candidates, &more], &ahead) {
+            ahead = next;
+            continue;
+        }
+        return finish(session, survey, candidates, more).map(Some);
     }
+}
+
+/// The keys beyond the first `look` of each species.
+fn beyond(all: &[Wanted], look: &[usize]) -> HashSet<Key> {
+    let mut seen = vec![0; look.len()];
+    let is_beyond = |wanted: &&Wanted| {
+        seen[wanted.species] += 1;
+        seen[wanted.species] > look[wanted.species]
+    };
+    all.iter().filter(is_beyond).map(|wanted| wanted.key).collect()
 }
 
 /// Takes apart those that came out as no image: they are dropped for that, without being looked at.
@@ -125,15 +148,19 @@ fn index_of(inputs: &Inputs) -> u64 {
     }
 }
 
-/// How many candidates of each species to look at next; `None` if no species can be filled further.
-fn next_round(survey: &Survey, candidates: &[Candidate], look: &[usize]) -> Option<Vec<usize>> {
+/// How many candidates of each species to look at next, of those that are `[wanted, allowed]`; `None` if no species can
+/// be filled further.
+fn next_round<const N: usize>(
+    [wanted, caps]: [&[usize]; 2],
+    candidates: [&[Candidate]; N],
+    look: &[usize],
+) -> Option<Vec<usize>> {
     let mut kept = vec![0; look.len()];
-    for candidate in candidates.iter().filter(|candidate| candidate.verdict.keeps()) {
+    for candidate in candidates.into_iter().flatten().filter(|candidate| candidate.verdict.keeps()) {
         kept[candidate.species] += 1;
     }
-    let next: Vec<usize> = (0..look.len())
-        .map(|species| refill(survey.wanted[species], kept[species], look[species], survey.caps[species]))
-        .collect();
+    let next: Vec<usize> =
+        (0..look.len()).map(|species| refill(wanted[species], kept[species], look[species], caps[species])).collect();
     (next != look).then_some(next)
 }
 
@@ -174,7 +201,7 @@ fn count_refills(session: &mut Session<'_>, survey: &Survey, model: &Model, look
         if session.ledger.species[species].refill == 0 {
             continue;
         }
-        let all = wanted_of(session, survey, model.digest, species, survey.caps[species]);
+        let all = wanted_of(session, survey, model.digest, species, survey.most_caps[species]);
         let beyond = all.get(looked_at..).unwrap_or_default();
         let missing = beyond.iter().filter(|wanted| !session.store.has_hit(&wanted.inputs.key().0)).count();
         session.ledger.species[species].refill = missing;
@@ -182,7 +209,12 @@ fn count_refills(session: &mut Session<'_>, survey: &Survey, model: &Model, look
 }
 
 /// Settles the verdicts and names them by a digest.
-fn finish(session: &mut Session<'_>, survey: &Survey, candidates: Vec<Candidate>) -> Result<Selection> {
+fn finish(
+    session: &mut Session<'_>,
+    survey: &Survey,
+    candidates: Vec<Candidate>,
+    more: Vec<Candidate>,
+) -> Result<Selection> {
     let mut hasher = blake3::Hasher::new();
     for candidate in &candidates {
         hasher.update(&candidate.key.0);
@@ -194,7 +226,7 @@ fn finish(session: &mut Session<'_>, survey: &Survey, candidates: Vec<Candidate>
         hasher.update(&[tag]);
         hasher.update(&value.to_bits().to_le_bytes());
     }
-    let selection = Selection { candidates, digest: *hasher.finalize().as_bytes() };
+    let selection = Selection { candidates, more, digest: *hasher.finalize().as_bytes() };
     let total: usize = survey.wanted.iter().sum();
     if total > 0 && selection.kept().next().is_none() {
         return Err(nothing_left(&selection));

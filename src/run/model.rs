@@ -237,9 +237,9 @@ fn train_squares(survey: &Survey, size: usize) -> Result<(Vec<RgbImage>, Vec<usi
 
 /// One training set: what an arm's classifiers are fitted on.
 pub struct Arm {
-    /// As the recipe spells it.
-    pub name: String,
-    pub sampling: Sampling,
+    /// As the recipe has it.
+    pub asked: recipe::Arm,
+    /// Real ones first.
     pub items: Vec<(Place, usize)>,
     /// The same as digests and species.
     pub list: PhotoList,
@@ -264,12 +264,12 @@ pub fn classifier(
 ) -> Result<Option<FittedClassifier>> {
     let settings = &session.recipe.classifier;
     let (inputs, start) = classifier_inputs(session, survey, arm, seed)?;
-    let slot = classifier_slot(&arm.name, seed);
+    let slot = classifier_slot(&arm.asked.name, seed);
     session.know(&arm.list)?;
     let found = session.obtain_bytes(step, &slot, &inputs, "weights", |session, record| {
         if arm.items.is_empty() {
             return Err(Error::input_help(
-                format!("the arm `{}` has no images to train on", arm.name),
+                format!("the arm `{}` has no images to train on", arm.asked.name),
                 "leave it out of `[compare] arms`, or ask for synthetic images in `[balance]`",
             ));
         }
@@ -278,7 +278,10 @@ pub fn classifier(
             seed,
             precision: precision(settings.precision),
             device: session.device,
-            sampling: arm.sampling,
+            sampling: match arm.asked.sampling {
+                recipe::Sampling::Uniform => Sampling::Uniform,
+                recipe::Sampling::ClassBalanced => Sampling::ClassBalanced,
+            },
             weights: start.as_deref(),
             ..train::Config::new(
                 arch(settings.arch),
@@ -295,7 +298,7 @@ pub fn classifier(
             session.store,
             session.progress,
             inputs.key(),
-            &format!("{} seed {seed}", arm.name),
+            &format!("{} seed {seed}", arm.asked.name),
             settings.steps,
         );
         let fitted = train::fit(&config, &train, &valid, &mut fitting)?;
@@ -328,11 +331,17 @@ pub fn classifier_inputs(
     let start =
         settings.weights.as_ref().map(|path| std::fs::read(path).doing("read the weights", path)).transpose()?;
     let digest = start.as_ref().map(|bytes| *blake3::hash(bytes).as_bytes());
-    let sampling = match arm.sampling {
-        Sampling::Uniform => "uniform",
-        Sampling::ClassBalanced => "class-balanced",
-    };
-    Ok((inputs::classifier_fit(settings, digest, sampling, seed, &arm.list, &survey.valid_list), start))
+    let training = training(&arm.asked, arm.synthetic);
+    Ok((inputs::classifier_fit(settings, digest, training, seed, &arm.list, &survey.valid_list), start))
+}
+
+/// How an arm is trained, as keys have it.
+pub fn training(arm: &recipe::Arm, synthetic: usize) -> inputs::Training<'_> {
+    inputs::Training {
+        sampling: arm.sampling.name(),
+        augment: (arm.augment != recipe::Augment::Plain).then(|| arm.augment.name()),
+        synthetic: arm.synthetic_share.map(|share| (share, synthetic)),
+    }
 }
 
 /// The name of every model that a complete build fits.
@@ -340,7 +349,7 @@ pub fn slots(session: &Session<'_>, survey: &Survey) -> Vec<String> {
     let recipe = session.recipe;
     let mut slots = vec![baseline_slot(session)];
     for arm in &recipe.compare.arms {
-        slots.extend(recipe.classifier.seeds.iter().map(|&seed| classifier_slot(arm.name(), seed)));
+        slots.extend(recipe.classifier.seeds.iter().map(|&seed| classifier_slot(&arm.name, seed)));
     }
     if fit_steps(recipe).is_some() && survey.wanted.iter().any(|&n| n > 0) {
         slots.push("generator".to_string());
@@ -391,36 +400,34 @@ pub fn open(session: &Session<'_>, survey: &Survey, fitted: &FittedClassifier) -
     )
 }
 
-/// The arm of real photos alone; its first seed is the baseline.
-pub fn real_arm(survey: &Survey, session: &Session<'_>, name: &str, sampling: Sampling) -> Arm {
-    Arm {
-        name: name.to_string(),
-        sampling,
-        items: files(session, survey, &survey.cut.train).items,
-        list: survey.train_list.clone(),
-        synthetic: 0,
+/// The arm's real photos, if it has any, and no others.
+pub fn real_arm(survey: &Survey, session: &Session<'_>, asked: &recipe::Arm) -> Arm {
+    match asked.real {
+        true => Arm {
+            asked: asked.clone(),
+            items: files(session, survey, &survey.cut.train).items,
+            list: survey.train_list.clone(),
+            synthetic: 0,
+        },
+        false => Arm { asked: asked.clone(), items: Vec::new(), list: PhotoList::default(), synthetic: 0 },
     }
 }
 
-/// The arm of this kind where it holds real photos alone.
-pub fn real_arm_of(survey: &Survey, session: &Session<'_>, kind: recipe::Arm) -> Arm {
-    let sampling = match kind {
-        recipe::Arm::Oversampled => Sampling::ClassBalanced,
-        _ => Sampling::Uniform,
-    };
-    real_arm(survey, session, kind.name(), sampling)
+/// The arm whose first seed is the baseline.
+fn baseline_arm(survey: &Survey, session: &Session<'_>) -> Arm {
+    real_arm(survey, session, &recipe::Arm::of(recipe::ArmWord::Real))
 }
 
 /// Fits the baseline; `None` if planning and it is not there.
 pub fn baseline(session: &mut Session<'_>, survey: &Survey) -> Result<Option<Baseline>> {
-    let arm = real_arm(survey, session, "real", Sampling::Uniform);
+    let arm = baseline_arm(survey, session);
     let fitted = classifier(session, survey, Step::Baseline, &arm, baseline_seed(session))?;
     Ok(fitted.map(|fitted| Baseline { fitted }))
 }
 
 /// What enters the baseline's key.
 pub fn baseline_inputs(session: &Session<'_>, survey: &Survey) -> Result<Inputs> {
-    let arm = real_arm(survey, session, "real", Sampling::Uniform);
+    let arm = baseline_arm(survey, session);
     Ok(classifier_inputs(session, survey, &arm, baseline_seed(session))?.0)
 }
 
@@ -447,7 +454,8 @@ pub fn precision(precision: recipe::Precision) -> Precision {
     }
 }
 
-fn arch(arch: recipe::Arch) -> Arch {
+/// The recipe's architecture as tensors know it.
+pub fn arch(arch: recipe::Arch) -> Arch {
     match arch {
         recipe::Arch::ResNet18 => Arch::ResNet18,
         recipe::Arch::ResNet34 => Arch::ResNet34,

@@ -60,7 +60,7 @@ pub fn build(session: &mut Session<'_>, shard: Shard) -> Result<Vec<String>> {
     let Some(model) = model::generator(session, &survey)? else { return Ok(notes) };
     let filter = &session.recipe.filter;
     let may_drop = [filter.ssim_max, filter.ssim_min, filter.confidence_min, filter.fid_max, filter.kid_max];
-    let look = if may_drop.iter().any(Option::is_some) { &survey.caps } else { &survey.wanted };
+    let look = if may_drop.iter().any(Option::is_some) { &survey.most_caps } else { &survey.most };
     let mut all = choose::wanted(session, &survey, &model, look);
     let total = all.len();
     all.retain(|wanted| shard.has(&wanted.key.0));

@@ -11,6 +11,7 @@ fn design(world: &World) -> Design {
         persistent: world.persistent,
         run_std: world.run_std,
         alpha: 0.05,
+        comparisons: 1,
     }
 }
 

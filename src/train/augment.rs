@@ -83,7 +83,7 @@ impl Augment {
 
 /// Side of the evaluation crop over the photo's shorter side: torchvision's 224 of 256. Training crops magnify a bird, about as
 /// much as this does (Touvron et al. 2019).
-const EVALUATED: f64 = 0.875;
+pub const EVALUATED: f64 = 0.875;
 
 /// The evaluation view: the central square of the photo, its side 7/8 of the photo's shorter one, as `size` x `size`.
 pub fn center(photo: &RgbImage, size: u32) -> RgbImage {

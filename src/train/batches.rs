@@ -15,8 +15,8 @@ use crate::nn::TensorContext;
 use crate::nn::noise::Stream;
 
 /// Mean and standard deviation of ImageNet's red, green and blue in [0, 1], which torchvision's weights expect.
-const MEAN: [f64; 3] = [0.485, 0.456, 0.406];
-const DEVIATION: [f64; 3] = [0.229, 0.224, 0.225];
+pub const MEAN: [f64; 3] = [0.485, 0.456, 0.406];
+pub const DEVIATION: [f64; 3] = [0.229, 0.224, 0.225];
 
 /// Batches that may wait for the network.
 const AHEAD: usize = 3;

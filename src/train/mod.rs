@@ -14,7 +14,8 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
-pub use augment::{Augment, Rect, center, resize};
+pub use augment::{Augment, EVALUATED, Rect, center, resize};
+pub use batches::{DEVIATION, MEAN};
 pub use fit::{Config, Fitted, HistoryRow, fit};
 pub use order::Sampling;
 pub use photos::{Kept, Photos};

@@ -5,6 +5,7 @@ mod cache;
 mod changes;
 mod checkpoint;
 mod ci;
+mod doses;
 mod faults;
 mod incremental;
 mod inputs;
