@@ -12,6 +12,7 @@ use super::model::{self, Arm, FittedClassifier};
 use super::score::CLASSIFIER_BATCH;
 use super::session::{Mode, Session};
 use super::survey::Survey;
+use super::tensorboard;
 
 /// One trained classifier's answers.
 #[derive(Clone)]
@@ -66,7 +67,12 @@ pub fn arms(
                 continue;
             };
             match predict(session, survey, set, seed, fitted)? {
-                Some(run) => all[arm].runs.push(run),
+                Some(run) => {
+                    if let Some(dir) = &session.options.tensorboard {
+                        tensorboard::write(dir, &set.asked.name, seed, &run.history)?;
+                    }
+                    all[arm].runs.push(run);
+                }
                 None => due = true,
             }
             let made = session.ledger.made_of(Step::Arms);

@@ -57,7 +57,7 @@ pub enum Asked {
 /// # Errors
 /// Those of the scan: a dataset that cannot be used.
 pub fn ask(recipe: &Recipe, store: &Store, options: &Options) -> Result<Asked> {
-    if options.until != Step::Report {
+    if options.until != Step::Report || options.tensorboard.is_some() {
         return Ok(Asked::Walk(None));
     }
     let Some(finished) = read(&path(store, recipe)) else { return Ok(Asked::Walk(None)) };
@@ -83,7 +83,12 @@ pub fn ask(recipe: &Recipe, store: &Store, options: &Options) -> Result<Asked> {
     if present.and_then(|present| present.digest()).is_none_or(|digest| finished.of.tree != hex(digest)) {
         return Ok(Asked::Walk(Some(look)));
     }
-    Ok(Asked::Nothing(Walked::nothing_due(finished.species, finished.power, results::read_headline(recipe), finished.notes)))
+    Ok(Asked::Nothing(Walked::nothing_due(
+        finished.species,
+        finished.power,
+        results::read_headline(recipe),
+        finished.notes,
+    )))
 }
 
 /// Remembers a walk through all steps that left nothing due.

@@ -38,6 +38,7 @@ mod shard;
 mod sheet;
 mod stop;
 mod survey;
+mod tensorboard;
 mod tree;
 mod verify;
 pub mod why;

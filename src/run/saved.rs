@@ -72,7 +72,8 @@ pub fn export(weights: &[u8]) -> Result<Vec<u8>> {
     }
     views.sort_by(|a, b| a.0.cmp(&b.0));
     let format = HashMap::from([("format".to_string(), "pt".to_string())]);
-    safetensors::serialize(views, Some(format)).map_err(|error| Error::input(format!("could not write weights: {error}")))
+    safetensors::serialize(views, Some(format))
+        .map_err(|error| Error::input(format!("could not write weights: {error}")))
 }
 
 /// A saved classifier, ready to be asked, and what is known of it.
@@ -107,14 +108,8 @@ pub fn open(folder: &Path, device: Device) -> Result<(Classifier, Description)> 
             said.precision
         )));
     };
-    let classifier = Classifier::new(
-        model::arch(arch),
-        said.classes.len(),
-        said.size,
-        &bytes,
-        model::precision(precision),
-        device,
-    )?;
+    let classifier =
+        Classifier::new(model::arch(arch), said.classes.len(), said.size, &bytes, model::precision(precision), device)?;
     Ok((classifier, said))
 }
 
@@ -124,10 +119,7 @@ fn description(path: &Path, text: &[u8]) -> Result<Description> {
     match value.get("format").and_then(serde_json::Value::as_u64) {
         Some(format) if format == u64::from(FORMAT) => {}
         Some(format) => {
-            return Err(Error::input(format!(
-                "`{}` has format {format}; this birdaug reads {FORMAT}",
-                path.display()
-            )));
+            return Err(Error::input(format!("`{}` has format {format}; this birdaug reads {FORMAT}", path.display())));
         }
         None => {
             let what = format!("`{}` describes something else than a classifier of birdaug", path.display());

@@ -119,7 +119,24 @@ impl Survey {
                 text::count(self.dataset.skipped.len(), "file")
             ));
         }
+        if let Some(names) = self.without(&self.cut.valid) {
+            notes.push(format!("{names} no photo in valid: its accuracy is that of the others"));
+        }
         notes
+    }
+
+    /// `2 species have (OWL, TIT)`: those without a photo among these; `None` where every one has, or none at all.
+    fn without(&self, photos: &[usize]) -> Option<String> {
+        let mut has = vec![false; self.dataset.species.len()];
+        photos.iter().for_each(|&photo| has[self.dataset.photos[photo].species as usize] = true);
+        let missing: Vec<&str> =
+            has.iter().zip(&self.dataset.species).filter(|(has, _)| !**has).map(|(_, name)| name.as_str()).collect();
+        match missing.len() {
+            0 => None,
+            _ if photos.is_empty() => None,
+            1 => Some(format!("`{}` has", missing[0])),
+            n => Some(format!("{n} species have ({})", super::explain::named(&missing))),
+        }
     }
 
     /// Whether a species has something that candidates can start from.

@@ -40,10 +40,28 @@ fn two_doses_are_planned_to_the_image_and_the_tree_stays_the_same() {
 
     let metrics = std::fs::read_to_string(place.path("results/tiny/metrics.json")).unwrap();
     let metrics: serde_json::Value = serde_json::from_str(&metrics).unwrap();
-    let counts: Vec<_> = metrics["arms"].as_array().unwrap().iter().map(|arm| (arm["name"].as_str().unwrap(), arm["train_images"].as_u64().unwrap(), arm["synthetic_images"].as_u64().unwrap())).collect();
+    let counts: Vec<_> = metrics["arms"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|arm| {
+            (
+                arm["name"].as_str().unwrap(),
+                arm["train_images"].as_u64().unwrap(),
+                arm["synthetic_images"].as_u64().unwrap(),
+            )
+        })
+        .collect();
     assert_eq!(
         counts,
-        [("real", 15, 0), ("augmented", 18, 3), ("synthetic", 3, 3), ("dose-0.5x", 17, 2), ("dose-1x", 18, 3), ("dose-2x", 21, 6)]
+        [
+            ("real", 15, 0),
+            ("augmented", 18, 3),
+            ("synthetic", 3, 3),
+            ("dose-0.5x", 17, 2),
+            ("dose-1x", 18, 3),
+            ("dose-2x", 21, 6)
+        ]
     );
 }
 

@@ -213,3 +213,43 @@ fn quiet_says_nothing_and_lines_go_to_standard_error() {
     assert!(said.stderr.contains("generator: 3 steps in "), "{}", said.stderr);
     assert!(!said.stderr.contains('\r') && !said.stderr.contains('\x1b'), "{}", said.stderr);
 }
+
+#[test]
+fn a_species_without_test_photos_is_refused_and_files_without_a_label_are_counted() {
+    let place = Place::new();
+    let species: Vec<String> = std::fs::read_dir(place.path("birds/test"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let missing = species.iter().min().unwrap();
+    // Photos beside the folders, as a test set without labels has them.
+    for (i, photo) in std::fs::read_dir(place.path("birds/test").join(missing)).unwrap().enumerate() {
+        std::fs::rename(photo.unwrap().path(), place.path(&format!("birds/test/{i}.jpg"))).unwrap();
+    }
+    let said = place.run(&["plan", "recipes/tiny.toml"]).exits(1);
+    assert_eq!(
+        said.stderr,
+        format!(
+            "error: this cut leaves no photo to be tested on for `{missing}`\n  help: add photos, or exclude these species \
+             in the recipe's [dataset]; [split] test = \"both\" also tests on train's unused photos; 2 files beside the \
+             folders of species and so without a label (first: `test/0.jpg`)\n"
+        )
+    );
+}
+
+#[test]
+fn some_files_without_a_label_are_passed_over_and_said() {
+    let place = Place::new();
+    std::fs::copy(first_photo(&place.path("birds/test")), place.path("birds/test/unknown.jpg")).unwrap();
+    let plan = place.plan();
+    assert_eq!(
+        plan["notes"][0],
+        "1 file of the dataset passed over (first: `test/unknown.jpg`, a file beside the species folders)"
+    );
+}
+
+fn first_photo(folder: &std::path::Path) -> std::path::PathBuf {
+    let mut entries: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    if entries[0].is_dir() { first_photo(&entries[0]) } else { entries[0].clone() }
+}

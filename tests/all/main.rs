@@ -14,6 +14,8 @@ mod locked;
 mod lora;
 mod place;
 mod plan;
+mod predict;
+mod python;
 mod shards;
 mod shipped;
 mod stable;

@@ -23,9 +23,8 @@ pub fn result(
     let members = |inside: bool| -> Vec<usize> { (0..n).filter(|&species| tail[species] == inside).collect() };
     let (tail_species, head_species) = (members(true), members(false));
     let each = arm.runs.iter().map(|run| accuracy(labels, &run.predicted, n)).collect::<Result<Vec<_>>>()?;
-    let calibration = |run: &Run| {
-        expected_calibration_error(&run.probability, &right(run, labels), report::CALIBRATION_BINS)
-    };
+    let calibration =
+        |run: &Run| expected_calibration_error(&run.probability, &right(run, labels), report::CALIBRATION_BINS);
     Ok(report::ArmResult {
         name: arm.arm.name.clone(),
         made_of: report::MadeOf {

@@ -186,7 +186,13 @@ mod tests {
     fn arm(arm: Arm, key: u8, errors: [&[usize]; 2]) -> ArmRuns {
         let run = |(seed, errors): (u64, &[usize])| {
             let predicted = (0..LABELS.len()).map(|i| if errors.contains(&i) { 1 - LABELS[i] } else { LABELS[i] });
-            Run { seed, weights: [0; 32], history: Vec::new(), predicted: predicted.collect(), probability: vec![0.9; 20] }
+            Run {
+                seed,
+                weights: [0; 32],
+                history: Vec::new(),
+                predicted: predicted.collect(),
+                probability: vec![0.9; 20],
+            }
         };
         let runs = (0..).zip(errors).map(run).collect();
         ArmRuns { arm, train_images: 20, synthetic_images: 0, key: Key([key; 32]), runs }
@@ -209,7 +215,10 @@ mod tests {
         let same = ArmRuns { arm: Arm::of_dose(1.0), ..better.clone() };
         let by_itself = comparisons(&[real(), better.clone()], &LABELS, &[true, false], true).unwrap();
         let twice = comparisons(&[real(), better, same], &LABELS, &[true, false], true).unwrap();
-        assert_eq!(told(&twice), [("augmented vs real".to_string(), "helped"), ("dose-1x vs real".to_string(), "helped")]);
+        assert_eq!(
+            told(&twice),
+            [("augmented vs real".to_string(), "helped"), ("dose-1x vs real".to_string(), "helped")]
+        );
         assert_eq!((twice[0].p, twice[1].p), (by_itself[0].p, by_itself[0].p));
         assert_eq!(twice[0].design.comparisons, 1);
         assert_eq!(twice[0].p, twice[0].p_unadjusted);
@@ -228,7 +237,8 @@ mod tests {
 
     #[test]
     fn tail_and_head_are_the_two_parts_of_the_difference() {
-        let better = arm(Arm::of(ArmWord::Augmented), 2, [&[10, 11, 12, 13, 14, 15, 16, 17], &[10, 11, 12, 13, 14, 15, 16, 17]]);
+        let better =
+            arm(Arm::of(ArmWord::Augmented), 2, [&[10, 11, 12, 13, 14, 15, 16, 17], &[10, 11, 12, 13, 14, 15, 16, 17]]);
         let found = comparisons(&[real(), better], &LABELS, &[true, false], true).unwrap();
         let one = &found[0];
         assert_eq!((one.tail.unwrap().difference, one.head.unwrap().difference), (0.8, 0.0));

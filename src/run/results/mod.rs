@@ -154,11 +154,7 @@ pub fn read_headline(recipe: &Recipe) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
-fn results(
-    session: &Session<'_>,
-    found: &Found<'_>,
-    unfinished: Option<report::Unfinished>,
-) -> Result<Results> {
+fn results(session: &Session<'_>, found: &Found<'_>, unfinished: Option<report::Unfinished>) -> Result<Results> {
     let (recipe, survey) = (session.recipe, found.survey);
     let tail = survey.tail(recipe.compare.tail);
     let labels: Vec<usize> =
@@ -187,11 +183,7 @@ fn results(
         rejections: rejections(recipe, found.selection),
         set_metrics: set_metrics(recipe, found.figures),
         baseline: Some(baseline(recipe, found)),
-        arms: found
-            .arms
-            .iter()
-            .map(|arm| arms::result(recipe, survey, arm, &labels, &tail))
-            .collect::<Result<_>>()?,
+        arms: found.arms.iter().map(|arm| arms::result(recipe, survey, arm, &labels, &tail)).collect::<Result<_>>()?,
         comparisons,
         unfinished,
         models: Vec::new(),

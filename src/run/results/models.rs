@@ -61,7 +61,10 @@ pub fn write(session: &Session<'_>, survey: &Survey, models: &[(&'static str, Be
             continue;
         };
         let bytes = session.store.get(&best.run.weights)?.ok_or_else(|| {
-            Error::input_help("a cached classifier was damaged while it was in use", "run the build again: it is made again")
+            Error::input_help(
+                "a cached classifier was damaged while it was in use",
+                "run the build again: it is made again",
+            )
         })?;
         let bytes = export(&bytes)?;
         let text = description(session, survey, best, &bytes).to_json();
