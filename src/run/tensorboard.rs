@@ -99,8 +99,8 @@ mod tests {
 
     #[test]
     fn the_bytes_are_those_that_tensorboards_own_writer_makes() {
-        // tests/golden/tensorboard.py, with tensorboard's EventFileWriter.
-        let golden = include_bytes!("../../tests/golden/tensorboard.events");
+        // tests/golden/curves.py, with tensorboard's EventFileWriter.
+        let golden = include_bytes!("../../tests/golden/curves.events");
         assert_eq!(bytes(&ROWS, 1234.5), golden);
     }
 

@@ -1,6 +1,6 @@
-"""Writes tensorboard.events: the curves of src/run/tensorboard.rs's test, by TensorBoard's own protobuf and record writer.
+"""Writes curves.events: the curves of src/run/tensorboard.rs's test, by TensorBoard's own protobuf and record writer.
 
-    pip install tensorboard && python tests/golden/tensorboard.py
+    pip install tensorboard && python tests/golden/curves.py
 """
 
 import pathlib
