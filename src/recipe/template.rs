@@ -113,7 +113,13 @@ batch = 32
 seeds = [0, 1, 2, 3, 4]
 
 [compare]
-arms = ["real", "oversampled", "augmented"]
+arms = ["real", "oversampled", "augmented"]   # also "real+randaug", "augmented+randaug", "synthetic", "dose"
+# doses = [0.5, 1, 2]                    # `dose`: an arm each, with so many times the synthetic images
+# [compare.arm.mine]                     # an arm of your own
+# dose = 1.0                             # 0: no synthetic images
+# sampling = "class-balanced"            # or "uniform"
+# augment = "plain"                      # or "randaug"
+# synthetic_share = 0.5                  # of every batch
 tail = 0.33                              # the rarest third is reported by itself
 
 [report]

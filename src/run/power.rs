@@ -37,7 +37,10 @@ pub struct Power {
 }
 
 impl Power {
-    /// The chance that a true difference of `delta` would be called `helped`.
+    /// What a design comes to.
+    ///
+    /// # Errors
+    /// A design without images, seeds or comparisons.
     pub fn of(design: &Design, measured: bool) -> Result<Power> {
         Ok(Power {
             smallest_difference: design.smallest_difference(CHANCE)?,

@@ -26,16 +26,24 @@ pub fn figures(results: &Results) -> Markup {
         }
     }
     series.retain(|series| series.len() >= CURVE);
+    series.iter_mut().for_each(|arms| arms.sort_by(|a, b| a.made_of.dose.total_cmp(&b.made_of.dose)));
     html! {
-        @for mut arms in series {
-            @let () = arms.sort_by(|a, b| a.made_of.dose.total_cmp(&b.made_of.dose));
-            h3 { "By dose" @if arms[0].made_of.augment != "plain" { ", " (arms[0].made_of.augment) } @if arms[0].made_of.sampling != "uniform" { ", " (arms[0].made_of.sampling) } }
+        @for arms in &series {
+            h3 { "By dose" (kind(arms[0])) }
             div.charts {
-                (chart(&arms, "Macro accuracy", &|arm| arm.macro_accuracy.iter().map(|&a| Some(a)).collect()))
-                (chart(&arms, "Tail accuracy", &|arm| arm.tail_accuracy.clone()))
+                (chart(arms, "Macro accuracy", &|arm| arm.macro_accuracy.iter().map(|&a| Some(a)).collect()))
+                (chart(arms, "Tail accuracy", &|arm| arm.tail_accuracy.clone()))
             }
         }
     }
+}
+
+/// How a series is drawn and varied, where it is not the usual way.
+fn kind(arm: &ArmResult) -> String {
+    let made = &arm.made_of;
+    let unusual =
+        [(&made.sampling, "uniform"), (&made.augment, "plain")].into_iter().filter(|(own, usual)| own.as_str() != *usual);
+    unusual.map(|(own, _)| format!(", {own}")).collect()
 }
 
 fn chart(arms: &[&ArmResult], title: &str, of: &dyn Fn(&ArmResult) -> Vec<Option<f64>>) -> Markup {
