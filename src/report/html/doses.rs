@@ -41,8 +41,9 @@ pub fn figures(results: &Results) -> Markup {
 /// How a series is drawn and varied, where it is not the usual way.
 fn kind(arm: &ArmResult) -> String {
     let made = &arm.made_of;
-    let unusual =
-        [(&made.sampling, "uniform"), (&made.augment, "plain")].into_iter().filter(|(own, usual)| own.as_str() != *usual);
+    let unusual = [(&made.sampling, "uniform"), (&made.augment, "plain")]
+        .into_iter()
+        .filter(|(own, usual)| own.as_str() != *usual);
     unusual.map(|(own, _)| format!(", {own}")).collect()
 }
 
