@@ -119,6 +119,49 @@ def ours(options, precision="fp32"):
     return measured([options.binary, name, "--ignored", "--nocapture"], {key: str(value) for key, value in settings.items()})
 
 
+def their_accuracy(options):
+    """torchvision's loop from scratch with one seed; prints its accuracy on test, evaluated as birdaug does: a crop of 7/8."""
+    import torch
+    import torchvision
+    from torchvision import transforms as T
+
+    torch.set_num_threads(2)
+    torch.manual_seed(options.seed)
+    root = pathlib.Path(options.photos)
+    data, batches = loader(root / "train", options.size, options.batch, 0)
+    net, optimiser, schedule = network(len(data.classes), options.steps, options.rate)
+    net.train()
+    source = endless(batches)
+    for _ in range(options.steps):
+        x, y = next(source)
+        step(net, optimiser, schedule, x, y, False, False)
+    views = T.Compose([T.Resize(round(options.size / 0.875), antialias=True), T.CenterCrop(options.size), T.ToTensor(), T.Normalize(MEAN, DEVIATION)])
+    test = torchvision.datasets.ImageFolder(root / "test", views)
+    net.eval()
+    right = 0
+    with torch.no_grad():
+        for x, y in torch.utils.data.DataLoader(test, options.batch):
+            right += (net(x).argmax(1) == y).sum().item()
+    return right / len(test)
+
+
+def quality(options):
+    """Means over the seeds, and the standard error of their difference."""
+    options.binary = options.binary or test_binary()
+    found = {"torchvision": [], "birdaug": []}
+    settings = dict(PHOTOS=options.photos, SIZE=options.size, BATCH=options.batch, STEPS=options.steps, RATE=options.rate)
+    for seed in range(options.seeds):
+        found["torchvision"].append(measured([sys.executable, __file__, *sys.argv[1:], "--variant", "quality", "--seed", str(seed)]))
+        environment = {key: str(value) for key, value in dict(settings, SEED=seed).items()}
+        found["birdaug"].append(measured([options.binary, "accuracy_of_a_fit", "--ignored", "--nocapture"], environment))
+        print("  " + ", ".join(f"{name} {values[-1]:.4f}" for name, values in found.items()), flush=True)
+    ours, theirs = found["birdaug"], found["torchvision"]
+    error = ((statistics.variance(ours) + statistics.variance(theirs)) / options.seeds) ** 0.5
+    difference = statistics.mean(ours) - statistics.mean(theirs)
+    print(f"\ntest accuracy, {options.size} px, {options.steps} steps, {options.seeds} seeds: birdaug {statistics.mean(ours):.4f}, torchvision {statistics.mean(theirs):.4f}")
+    print(f"difference {difference:+.4f}, standard error {error:.4f}")
+
+
 def speed(options):
     options.binary = options.binary or test_binary()
     variants = options.variants.split(",")
@@ -152,8 +195,16 @@ def main():
     parser.add_argument("--precisions", default="fp32")
     parser.add_argument("--binary", default="")
     parser.add_argument("--variant", default="")
+    parser.add_argument("--quality", action="store_true")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=0.1)
     options = parser.parse_args()
-    if options.variant:
+    if options.variant == "quality":
+        print(f"RESULT {their_accuracy(options):.4f}")
+    elif options.quality:
+        quality(options)
+    elif options.variant:
         print(f"RESULT {theirs(options):.3f}")
     else:
         speed(options)

@@ -296,8 +296,7 @@ mod tests {
                 let variables = VarStore::new(Device::Cpu);
                 let start = Tensor::from_slice2(&[[1.0f32, -2.0], [0.5, 3.0]]);
                 // A transposed variable is not dense in either order, and takes the path of libtorch's operations.
-                let start =
-                    if transposed { start.transpose(0, 1).contiguous().transpose(0, 1) } else { start };
+                let start = if transposed { start.transpose(0, 1).contiguous().transpose(0, 1) } else { start };
                 let variable = variables.root().add("w", start, true);
                 assert_eq!(dense(&variable), !transposed);
                 let new = || Optimiser::new(&variables, Config { rule, weight_decay: 0.05 }, |_| 1.0).unwrap();

@@ -371,7 +371,7 @@ mod tests {
         elements: usize,
         logits: Vec<Vec<f64>>,
         features: Vec<Vec<f64>>,
-        gradient_norms: std::collections::BTreeMap<String, f64>,
+        gradients: std::collections::BTreeMap<String, [f64; 2]>,
         train_logits: Vec<Vec<f64>>,
         running_mean: Vec<f64>,
         running_var: Vec<f64>,
@@ -450,12 +450,17 @@ mod tests {
             close(&logits, &case.logits, 1e-4);
             let targets = Tensor::from_slice(&[1i64, 5]);
             logits.cross_entropy_loss(&targets, None::<&Tensor>, Reduction::Mean, -100, 0.1).backward();
-            for (name, norm) in case.gradient_norms {
-                let found = named[&name].grad().norm().double_value(&[]);
-                assert!((found - norm).abs() < 1e-3 * norm, "{}: {name} has {found}, not {norm}", case.arch);
+            assert_eq!(case.gradients.len(), named.values().filter(|variable| variable.requires_grad()).count());
+            for (name, [norm, product]) in case.gradients {
+                let gradient = named[&name].grad().contiguous().view([-1]).to_kind(Kind::Double);
+                let vector = Tensor::from_slice(&uniform(&format!("gradient of {name}"), gradient.numel()));
+                let found = [gradient.norm().double_value(&[]), gradient.dot(&vector).double_value(&[])];
+                for (found, wanted) in found.into_iter().zip([norm, product]) {
+                    assert!((found - wanted).abs() < 1e-4 * norm, "{}: {name} has {found}, not {wanted}", case.arch);
+                }
             }
             let trained = tch::no_grad(|| net.forward(&x, Mode::Train { momentum: 0.1 })).unwrap();
-            close(&trained, &case.train_logits, 1e-3);
+            close(&trained, &case.train_logits, 1e-4);
             close(&named["layer1.0.bn1.running_mean"].narrow(0, 0, 4).unsqueeze(0), &[case.running_mean], 1e-4);
             close(&named["layer1.0.bn1.running_var"].narrow(0, 0, 4).unsqueeze(0), &[case.running_var], 1e-4);
         }

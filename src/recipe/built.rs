@@ -1,7 +1,7 @@
 //! What a recipe may say and this version cannot carry out. Knows the types, nothing of why.
 
 use super::problem::{Problem, render};
-use super::types::{Arm, Features, Recipe};
+use super::types::{Features, Recipe};
 use crate::error::{Error, Result};
 
 /// Something that a recipe asks for and that cannot be built yet.
@@ -20,9 +20,6 @@ pub fn not_built_yet(recipe: &Recipe) -> Vec<Unbuilt> {
     let mut asked: Vec<(&str, String)> = Vec::new();
     if let Features::Inception(_) = recipe.filter.features {
         asked.push(("filter.features", "features of the Inception network".to_string()));
-    }
-    if recipe.compare.arms.contains(&Arm::RealRandAugment) {
-        asked.push(("compare.arms", format!("the arm `{}`", Arm::RealRandAugment)));
     }
     asked
         .into_iter()

@@ -7,6 +7,7 @@
 //! lists it, and [`refuse_unbuilt`] turns it into such a message.
 
 mod built;
+mod classifier;
 mod generator;
 mod names;
 mod outputs;

@@ -9,9 +9,42 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("generator", &[]),
     ("filter", &["candidates", "ssim_max", "ssim_min", "confidence_min", "fid_max", "kid_max", "features"]),
     ("emit", &["out", "link", "encode"]),
-    ("classifier", &["arch", "weights", "size", "steps", "batch", "learning_rate", "precision", "seeds"]),
+    ("classifier", CLASSIFIER),
     ("compare", &["arms", "tail"]),
     ("report", &["out"]),
+];
+
+/// What `[classifier]` takes.
+pub(super) const CLASSIFIER: &[&str] = &[
+    "arch",
+    "weights",
+    "size",
+    "steps",
+    "batch",
+    "learning_rate",
+    "precision",
+    "seeds",
+    "optimiser",
+    "momentum",
+    "weight_decay",
+    "warmup",
+    "label_smoothing",
+    "crop_min",
+    "augment",
+    "randaug_ops",
+    "randaug_magnitude",
+    "jitter",
+    "erasing",
+    "mixup",
+    "cutmix",
+    "ema",
+    "freeze",
+    "layer_decay",
+    "synthetic_share",
+    "synthetic_weight",
+    "patience",
+    "checkpoint_minutes",
+    "memory_mb",
 ];
 
 /// What `[generator]` takes of either kind.
@@ -28,6 +61,7 @@ pub(super) const DDPM: &[&str] = &["width", "levels", "depth", "train"];
 pub(super) const SPLITS: &[&str] = &["train", "valid", "test"];
 pub(super) const LORA: &[&str] = &["rank", "steps", "learning_rate", "batch", "accumulate", "text_encoder"];
 pub(super) const TRAIN: &[&str] = &["steps", "batch", "learning_rate"];
+pub(super) const JITTER: &[&str] = &["brightness", "contrast", "saturation", "hue"];
 pub(super) const ENCODE: &[&str] = &["format", "quality", "size"];
 
 /// The names of the tables at the top.
@@ -43,7 +77,7 @@ pub(super) fn homes_of(key: &str) -> Vec<String> {
     if generator.clone().any(|known| *known == key) {
         homes.push("[generator]".to_string());
     }
-    for (name, keys) in [("generator.lora", LORA), ("generator.train", TRAIN)] {
+    for (name, keys) in [("generator.lora", LORA), ("generator.train", TRAIN), ("classifier.jitter", JITTER)] {
         if keys.contains(&key) {
             homes.push(format!("[{name}]"));
         }

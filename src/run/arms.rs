@@ -66,9 +66,14 @@ fn arm(session: &Session<'_>, survey: &Survey, synthetic: &[Synthetic], kind: re
             arm.list.append(&list);
             arm
         }
-        recipe::Arm::Synthetic => {
-            Arm { name: kind.name().to_string(), sampling: Sampling::Uniform, synthetic: items.len(), items, list }
-        }
+        recipe::Arm::Synthetic => Arm {
+            name: kind.name().to_string(),
+            sampling: Sampling::Uniform,
+            augment: None,
+            synthetic: items.len(),
+            items,
+            list,
+        },
     }
 }
 

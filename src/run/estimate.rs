@@ -111,7 +111,7 @@ pub fn forecast(session: &mut Session<'_>, survey: &Survey) -> Result<()> {
                 Some(arm) => model::classifier_inputs(session, survey, &arm, seed)?.0,
                 None => {
                     let nothing = PhotoList::default();
-                    inputs::classifier_fit(&recipe.classifier, None, kind.name(), seed, &nothing, &nothing)
+                    inputs::classifier_fit(&recipe.classifier, None, kind.name(), 0, seed, &nothing, &nothing)
                 }
             };
             if seen.insert(inputs.key()) && !session.store.has_hit(&inputs.key().0) {

@@ -46,8 +46,7 @@ pub struct Config<'a> {
     pub precision: Precision,
     pub device: Device,
     pub sampling: Sampling,
-    /// Safetensors with torchvision's names to start from; a head of another size is replaced.
-    pub weights: Option<&'a [u8]>,
+    pub weights: Option<Start<'a>>,
     pub augment: Augment,
     /// Share of the target spread over all classes (Szegedy et al. 2016), in [0, 1).
     pub label_smoothing: f64,
@@ -96,6 +95,35 @@ impl Config<'_> {
             patience: None,
         }
     }
+}
+
+/// Safetensors with torchvision's names to start from; a head of another size is replaced.
+#[derive(Clone, Copy)]
+pub struct Start<'a> {
+    /// What messages call them.
+    pub name: &'a str,
+    pub bytes: &'a [u8],
+}
+
+impl std::fmt::Debug for Start<'_> {
+    /// The bytes by their digest; the name determines nothing.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&blake3::hash(self.bytes).to_hex())
+    }
+}
+
+/// Says what is wrong with weights to start from, before anything is fitted.
+///
+/// # Errors
+/// [`Error::Input`] naming the file and the tensors that are missing, unexpected or misshapen.
+pub fn refuse_unfit(arch: Arch, classes: usize, start: Start<'_>) -> Result<()> {
+    let variables = VarStore::new(Device::Cpu);
+    ResNet::new(&variables.root(), &resnet::Config { arch, stem: Stem::ImageNet, classes }, 0)?;
+    begin(&variables, start)
+}
+
+fn begin(variables: &VarStore, start: Start<'_>) -> Result<()> {
+    resnet::load(variables, weights::from_bytes(start.bytes, start.name)?, start.name, true)
 }
 
 /// The result of a fit.
@@ -171,13 +199,8 @@ impl<'a> Run<'a> {
         let variables = VarStore::new(config.device);
         let shape = resnet::Config { arch: config.arch, stem: Stem::for_size(config.size), classes: config.classes };
         let mut net = ResNet::new(&variables.root(), &shape, config.seed)?;
-        if let Some(bytes) = config.weights {
-            resnet::load(
-                &variables,
-                weights::from_bytes(bytes, "the file of starting weights")?,
-                "the file of starting weights",
-                true,
-            )?;
+        if let Some(start) = config.weights {
+            begin(&variables, start)?;
         }
         net.hold(&variables, config.held);
         let before_head = |name: &str| (resnet::PARTS - resnet::part_of(name)) as i32;
@@ -186,9 +209,7 @@ impl<'a> Run<'a> {
         let averages = config.ema.map(|decay| Averages::new(&variables, decay));
         let warmup = (config.warmup * config.steps as f64) as usize;
         let schedule = Schedule { peak: config.learning_rate, warmup, steps: config.steps };
-        let named = Config { weights: None, ..config.clone() };
-        let start = config.weights.map(blake3::hash);
-        let fingerprint = format!("classifier 2 {named:?} {start:?} {}", train.len());
+        let fingerprint = format!("classifier 2 {config:?} {}", train.len());
         let best = Named::new();
         Ok(Run { config, schedule, variables, net, optimiser, averages, best, kept: None, fingerprint })
     }
@@ -273,8 +294,8 @@ impl<'a> Run<'a> {
         }
         let scaled = config.precision == Precision::Fp16;
         let loss = if scaled { loss.f_mul_scalar(progress.scale).doing("scale the loss")? } else { loss };
-        let mut gradients = Tensor::f_run_backward(&[loss], &self.optimiser.variables(), false, false)
-            .doing("train the classifier")?;
+        let mut gradients =
+            Tensor::f_run_backward(&[loss], &self.optimiser.variables(), false, false).doing("train the classifier")?;
         if scaled && !unscale(&mut gradients, progress).doing("scale the gradients")? {
             if progress.scale < LEAST_SCALE {
                 return Err(self.lost("gradients are not finite in fp16", progress.done + 1, supervisor));

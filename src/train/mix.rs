@@ -20,9 +20,14 @@ pub struct Mix {
 pub enum Mixed {
     No,
     /// `kept` of each photo and the rest of its neighbour.
-    Blend { kept: f64 },
+    Blend {
+        kept: f64,
+    },
     /// The neighbour's rectangle in each photo, which keeps `kept` of its area.
-    Cut { rect: Rect, kept: f64 },
+    Cut {
+        rect: Rect,
+        kept: f64,
+    },
 }
 
 impl Mix {
@@ -63,8 +68,11 @@ impl Mixed {
             Mixed::Blend { kept } => x.f_roll([1], [0])?.f_mul_scalar_(1.0 - kept)?.f_add_(&x.f_mul_scalar(kept)?),
             Mixed::Cut { rect, .. } => {
                 let inside = |x: &Tensor| {
-                    x.f_narrow(2, i64::from(rect.top), i64::from(rect.height))?
-                        .f_narrow(3, i64::from(rect.left), i64::from(rect.width))
+                    x.f_narrow(2, i64::from(rect.top), i64::from(rect.height))?.f_narrow(
+                        3,
+                        i64::from(rect.left),
+                        i64::from(rect.width),
+                    )
                 };
                 let other = inside(&x)?.f_roll([1], [0])?;
                 inside(&x)?.f_copy_(&other)?;
@@ -188,10 +196,10 @@ mod tests {
 
     #[test]
     fn the_loss_of_mixed_labels_is_torchs_of_soft_ones() {
-        let logits =
-            Tensor::from_slice2(&[[0.3f32, -1.0, 2.0], [1.0, 0.5, -0.2], [0.0, 0.1, 0.2], [2.0, -2.0, 0.4]]);
+        let logits = Tensor::from_slice2(&[[0.3f32, -1.0, 2.0], [1.0, 0.5, -0.2], [0.0, 0.1, 0.2], [2.0, -2.0, 0.4]]);
         let labels = Tensor::from_slice(&[2i64, 0, 1, 1]);
-        let value = |kept, weights: Option<&Tensor>| loss(&logits, &labels, kept, 0.1, weights).unwrap().double_value(&[]);
+        let value =
+            |kept, weights: Option<&Tensor>| loss(&logits, &labels, kept, 0.1, weights).unwrap().double_value(&[]);
         let wanted = golden().losses;
         assert!((value(1.0, None) - wanted["plain"]).abs() < 1e-6);
         assert!((value(0.3, None) - wanted["mixed"]).abs() < 1e-6);
@@ -199,9 +207,8 @@ mod tests {
         let equal = Tensor::from_slice(&[0.7f32; 4]);
         assert!((value(0.3, Some(&equal)) - wanted["mixed"]).abs() < 1e-6);
         let first = Tensor::from_slice(&[1.0f32, 0.0, 0.0, 0.0]);
-        let one = |i: i64| {
-            loss(&logits.narrow(0, i, 1), &labels.narrow(0, 0, 1), 1.0, 0.1, None).unwrap().double_value(&[])
-        };
+        let one =
+            |i: i64| loss(&logits.narrow(0, i, 1), &labels.narrow(0, 0, 1), 1.0, 0.1, None).unwrap().double_value(&[]);
         assert!((value(0.3, Some(&first)) - (0.3 * one(0) + 0.7 * one(1))).abs() < 1e-6);
     }
 

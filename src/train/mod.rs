@@ -20,7 +20,7 @@ mod tests;
 mod vary;
 
 pub use augment::{Augment, Rect, center, resize};
-pub use fit::{Config, Fitted, HistoryRow, fit};
+pub use fit::{Config, Fitted, HistoryRow, Start, fit, refuse_unfit};
 pub use mix::Mix;
 pub use order::{Sampling, Synthetic};
 pub use photos::{Kept, Photos};

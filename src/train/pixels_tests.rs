@@ -67,7 +67,7 @@ fn sha256(bytes: &[u8]) -> String {
 fn every_operation_equals_torchvisions_on_pillow_images() {
     assert_eq!(sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     let golden: Golden = serde_json::from_str(include_str!("../../tests/golden/vary.json")).unwrap();
-    assert_eq!(golden.cases.len(), 3 * 39 + 1);
+    assert_eq!(golden.cases.len(), 3 * 45 + 1);
     let mut wrong = Vec::new();
     for case in golden.cases {
         let image = drawn(&case.image, case.size);
@@ -77,7 +77,10 @@ fn every_operation_equals_torchvisions_on_pillow_images() {
         };
         if sha256(found.as_raw()) != case.sha256 {
             let first = &found.as_raw()[..24];
-            wrong.push(format!("{} {:?} {} {}:\n{first:?}\n{:?}", case.image, case.size, case.op, case.magnitude, case.first));
+            wrong.push(format!(
+                "{} {:?} {} {}:\n{first:?}\n{:?}",
+                case.image, case.size, case.op, case.magnitude, case.first
+            ));
         }
     }
     assert!(wrong.is_empty(), "{} differ\n{}", wrong.len(), wrong.join("\n"));

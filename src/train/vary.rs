@@ -199,9 +199,7 @@ mod tests {
     #[test]
     fn magnitudes_and_signs_are_torchvisions() {
         let golden: Golden = serde_json::from_str(include_str!("../../tests/golden/vary.json")).unwrap();
-        for (policy, wanted) in
-            [(Policy::RAND_AUGMENT, golden.randaug), (Policy::TrivialAugment, golden.trivialaug)]
-        {
+        for (policy, wanted) in [(Policy::RAND_AUGMENT, golden.randaug), (Policy::TrivialAugment, golden.trivialaug)] {
             assert_eq!(wanted.len(), Op::ALL.len());
             for op in Op::ALL {
                 let (magnitudes, signed) = &wanted[&format!("{op:?}")];
@@ -217,7 +215,8 @@ mod tests {
     #[test]
     fn a_policy_draws_each_operation_equally_often_and_both_signs() {
         // A white corner says which way a view was moved.
-        let view = RgbImage::from_fn(32, 32, |x, y| image::Rgb([if x < 16 { 200 } else { 40 }, (x * 7) as u8, (y * 5) as u8]));
+        let view =
+            RgbImage::from_fn(32, 32, |x, y| image::Rgb([if x < 16 { 200 } else { 40 }, (x * 7) as u8, (y * 5) as u8]));
         let mut seen = BTreeMap::<Vec<u8>, usize>::new();
         let one = Policy::RandAugment { ops: 1, magnitude: 9 };
         let n = 4200;

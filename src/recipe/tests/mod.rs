@@ -1,6 +1,7 @@
 //! What a reader of the documentation would check: every key, every default, every message.
 
 mod beyond;
+mod classifier;
 mod names;
 mod page;
 mod syntax;
