@@ -24,8 +24,8 @@ impl Arm {
         };
         let sampling = if word == ArmWord::Oversampled { Sampling::ClassBalanced } else { Sampling::Uniform };
         let augment = match word {
-            ArmWord::RealRandAugment | ArmWord::AugmentedRandAugment => Augment::RandAugment,
-            _ => Augment::Plain,
+            ArmWord::RealRandAugment | ArmWord::AugmentedRandAugment => Some(Augment::RandAugment),
+            _ => None,
         };
         Arm { name: word.name().to_string(), real, dose, sampling, augment, synthetic_share: None }
     }
@@ -130,7 +130,7 @@ fn arm<'r, 't>(tables: &Section<'r, 't>, name: At<&'r str>, table: &'r Spanned<D
         real,
         dose,
         sampling: value(section.choice("sampling"), Sampling::Uniform),
-        augment: value(section.choice("augment"), Augment::Plain),
+        augment: section.choice("augment").map(|augment| augment.value),
         synthetic_share: share.map(|share| share.value),
     };
     (!taken).then_some(arm)

@@ -1,7 +1,7 @@
 //! What a recipe may say and this version cannot carry out. Knows the types, nothing of why.
 
 use super::problem::{Problem, render};
-use super::types::{Augment, Features, Recipe};
+use super::types::{Features, Recipe};
 use crate::error::{Error, Result};
 
 /// Something that a recipe asks for and that cannot be built yet.
@@ -20,18 +20,6 @@ pub fn not_built_yet(recipe: &Recipe) -> Vec<Unbuilt> {
     let mut asked: Vec<(String, String)> = Vec::new();
     if let Features::Inception(_) = recipe.filter.features {
         asked.push(("filter.features".to_string(), "features of the Inception network".to_string()));
-    }
-    for arm in &recipe.compare.arms {
-        let own = |key: &str| {
-            let own = format!("compare.arm.{}.{key}", arm.name);
-            if recipe.lines.contains_key(&own) { own } else { "compare.arms".to_string() }
-        };
-        if arm.augment == Augment::RandAugment {
-            asked.push((own("augment"), format!("the arm `{}`", arm.name)));
-        }
-        if arm.synthetic_share.is_some() {
-            asked.push((own("synthetic_share"), format!("`synthetic_share` of the arm `{}`", arm.name)));
-        }
     }
     asked.into_iter().map(|(key, what)| Unbuilt { line: recipe.lines.get(&key).copied(), key, what }).collect()
 }

@@ -8,6 +8,7 @@
 
 mod arms;
 mod built;
+mod classifier;
 mod generator;
 mod names;
 mod outputs;

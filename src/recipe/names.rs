@@ -1,7 +1,9 @@
 //! The recipe's own spelling of every choice: one table gives reading, writing and messages. Knows the
 //! types, nothing of TOML.
 
-use super::types::{Arch, ArmWord, Augment, ImageFormat, Link, Mode, Precision, Sampler, Sampling, TestImages};
+use super::types::{
+    Arch, ArmWord, Augment, Freeze, ImageFormat, Link, Mode, Optimiser, Precision, Sampler, Sampling, TestImages,
+};
 
 /// A choice that a recipe spells as text.
 pub trait Spelled: Copy + 'static {
@@ -65,6 +67,16 @@ spelled! {
     Link { Auto = "auto", Reflink = "reflink", Hardlink = "hardlink", Copy = "copy", Symlink = "symlink" }
     ImageFormat { Jpg = "jpg", Png = "png" }
     Arch { ResNet18 = "resnet18", ResNet34 = "resnet34", ResNet50 = "resnet50" }
+    Optimiser { Sgd = "sgd", AdamW = "adamw" }
+    Augment { Plain = "plain", RandAugment = "randaug", TrivialAugment = "trivialaug" }
+    Freeze {
+        None = "none",
+        Stem = "stem",
+        Layer1 = "layer1",
+        Layer2 = "layer2",
+        Layer3 = "layer3",
+        Layer4 = "layer4",
+    }
     ArmWord {
         Real = "real",
         Oversampled = "oversampled",
@@ -75,7 +87,6 @@ spelled! {
         Dose = "dose",
     }
     Sampling { Uniform = "uniform", ClassBalanced = "class-balanced" }
-    Augment { Plain = "plain", RandAugment = "randaug" }
 }
 
 /// The kinds of `[split]` without their numbers.

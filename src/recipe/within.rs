@@ -25,6 +25,11 @@ pub(super) const FROM_ZERO: Within = Within { low: 0.0, low_is_out: false, high:
 /// [1, inf)
 pub(super) const FROM_ONE: Within = Within { low: 1.0, low_is_out: false, high: f64::INFINITY };
 
+/// [0, 1), as far as anyone means it
+pub(super) const BELOW_ONE: Within = Within { low: 0.0, low_is_out: false, high: 0.99999 };
+/// [0, 0.5]
+pub(super) const HALF: Within = Within { low: 0.0, low_is_out: false, high: 0.5 };
+
 impl Within {
     /// Whether `x` is finite and inside.
     pub fn holds(self, x: f64) -> bool {

@@ -107,10 +107,9 @@ pub fn forecast(session: &mut Session<'_>, survey: &Survey) -> Result<()> {
                 model::classifier_inputs(session, survey, &model::real_arm(survey, session, arm), seed)?.0
             } else {
                 // Which images will be in it is not known; each is a fit of its own, but for equal doses.
-                let own = format!("{} x {}, real {}", model::training(arm, 0).sampling, arm.dose, arm.real);
-                let training = inputs::Training { sampling: &own, ..model::training(arm, 0) };
-                let nothing = PhotoList::default();
-                inputs::classifier_fit(&recipe.classifier, None, training, seed, &nothing, &nothing)
+                let own = format!("{} x {}, real {}", arm.sampling, arm.dose, arm.real);
+                let (settings, nothing) = (model::settings_of(session, arm), PhotoList::default());
+                inputs::classifier_fit(&settings, None, &own, 0, seed, &nothing, &nothing)
             };
             if seen.insert(inputs.key()) && !session.store.has_hit(&inputs.key().0) {
                 session.ledger.foresee(Step::Arms, &format!("classifier {} seed {seed}", arm.name), &inputs, 1);

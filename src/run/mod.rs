@@ -203,6 +203,7 @@ fn steps(session: &mut Session<'_>) -> Result<Said> {
     }
     session.power = power::foresee(session.recipe, &survey)?;
     model::refuse_unusable(session)?;
+    model::refuse_unfit(session, &survey)?;
     let nothing_wanted = survey.wanted.iter().all(|&n| n == 0);
     let baseline = model::baseline(session, &survey)?;
     if until == Step::Baseline {

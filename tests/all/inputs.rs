@@ -129,12 +129,47 @@ fn every_problem_of_a_recipe_is_shown_at_once_with_status_2() {
 #[test]
 fn what_is_not_built_yet_is_refused_plainly_by_build_and_planned_by_plan() {
     let place = Place::new();
-    place.recipe_with("arms = [\"real\", ", "arms = [\"real\", \"real+randaug\", ");
+    place.recipe_with("ssim_max = 0.99", "ssim_max = 0.99\nfeatures = \"weights/inception.safetensors\"");
     let said = place.run(&["build", "recipes/tiny.toml"]).exits(2);
-    assert!(said.stderr.contains("not built yet: the arm `real+randaug`"), "{}", said.stderr);
+    assert!(said.stderr.contains("not built yet: features of the Inception network"), "{}", said.stderr);
     let plan = place.plan();
     assert_eq!(plan["to_make"], 3);
     assert_eq!(plan["not_built_yet"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn the_arm_of_randaugment_is_trained_on_the_real_photos() {
+    let place = Place::new();
+    place.recipe_with("arms = [\"real\", ", "arms = [\"real\", \"real+randaug\", ");
+    let said = place.run(&["build", "recipes/tiny.toml"]).exits(0);
+    let metrics: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(place.path("results/tiny/metrics.json")).unwrap()).unwrap();
+    let arms: Vec<&str> = metrics["arms"].as_array().unwrap().iter().map(|arm| arm["name"].as_str().unwrap()).collect();
+    assert!(arms.contains(&"real+randaug"), "{arms:?}");
+    // Ten and more photos an arm: no arm is smaller than a batch of four.
+    assert!(!said.stderr.contains("fewer than `batch"), "{}", said.stderr);
+}
+
+#[test]
+fn a_batch_larger_than_the_arm_is_said_and_trained_all_the_same() {
+    let place = Place::new();
+    place.recipe_with("batch = 4\nseeds", "batch = 64\nseeds");
+    let said = place.run(&["build", "recipes/tiny.toml", "--until", "baseline"]).exits(0);
+    assert!(
+        said.stderr.contains("fewer than `batch = 64`: a batch holds some of them more than once"),
+        "{}",
+        said.stderr
+    );
+}
+
+#[test]
+fn weights_of_another_network_are_refused_before_anything_is_fitted() {
+    let place = Place::new();
+    place.recipe_with("[classifier]\n", "[classifier]\nweights = \"w.safetensors\"\n");
+    place.write("w.safetensors", b"\x02\0\0\0\0\0\0\0{}");
+    let said = place.run(&["build", "recipes/tiny.toml"]).exits(1);
+    assert!(said.stderr.contains("`w.safetensors` does not fit this network: missing bn1.bias, "), "{}", said.stderr);
+    assert!(!place.path("cache/unfinished").exists());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Arms of a recipe: the words, doses, tables of one's own, and what is said of wrong ones.
 
 use super::{good, message};
-use crate::recipe::{Arm, ArmWord, Augment, Sampling, not_built_yet, warnings};
+use crate::recipe::{Arm, ArmWord, Augment, Sampling, warnings};
 
 const SHORT: &str = "[dataset]\nroot = \"data/birds\"\n[generator]\nkind = \"ddpm\"\n";
 
@@ -16,7 +16,7 @@ fn every_word_is_an_arm_and_dose_is_three() {
     );
     let told: Vec<_> =
         all.iter().map(|arm| (arm.name.as_str(), arm.real, arm.dose, arm.sampling, arm.augment)).collect();
-    let (uniform, plain, randaug) = (Sampling::Uniform, Augment::Plain, Augment::RandAugment);
+    let (uniform, plain, randaug) = (Sampling::Uniform, None, Some(Augment::RandAugment));
     assert_eq!(
         told,
         [
@@ -44,7 +44,7 @@ fn a_table_is_an_arm_and_the_list_may_say_where_it_stands() {
         real: true,
         dose: 0.5,
         sampling: Sampling::ClassBalanced,
-        augment: Augment::Plain,
+        augment: None,
         synthetic_share: Some(0.5),
     };
     let plain = Arm { name: "plain".to_string(), ..Arm::of(ArmWord::Augmented) };
@@ -162,21 +162,4 @@ synthetic_share = 0.5
 fn doses_without_their_arm_have_no_effect_and_that_is_said() {
     let recipe = good(&format!("{SHORT}[compare]\ndoses = [1, 2]\n"));
     assert_eq!(warnings(&recipe), ["recipes/birds.toml:6: `doses` has no effect: `arms` does not name `dose`"]);
-}
-
-#[test]
-fn what_an_arm_of_ones_own_asks_for_and_cannot_be_built_is_marked_there() {
-    let recipe = good(&format!("{SHORT}[compare.arm.mine]\naugment = \"randaug\"\nsynthetic_share = 0.5\n"));
-    let asked: Vec<_> = not_built_yet(&recipe).into_iter().map(|one| (one.key, one.line, one.what)).collect();
-    assert_eq!(
-        asked,
-        [
-            ("compare.arm.mine.augment".to_string(), Some(6), "the arm `mine`".to_string()),
-            (
-                "compare.arm.mine.synthetic_share".to_string(),
-                Some(7),
-                "`synthetic_share` of the arm `mine`".to_string()
-            ),
-        ]
-    );
 }

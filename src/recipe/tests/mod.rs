@@ -2,6 +2,7 @@
 
 mod arms;
 mod beyond;
+mod classifier;
 mod names;
 mod page;
 mod syntax;

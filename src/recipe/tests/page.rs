@@ -145,6 +145,7 @@ fn what_the_shortest_recipe_leaves_out_has_its_documented_default() {
                 learning_rate: 0.05,
                 precision: Precision::Fp32,
                 seeds: vec![0, 1, 2, 3, 4],
+                training: Training::default(),
             },
             compare: Compare {
                 arms: [ArmWord::Real, ArmWord::Oversampled, ArmWord::Augmented].map(Arm::of).to_vec(),

@@ -25,14 +25,15 @@ pub fn result(
     let each = arm.runs.iter().map(|run| accuracy(labels, &run.predicted, n)).collect::<Result<Vec<_>>>()?;
     let calibration =
         |run: &Run| expected_calibration_error(&run.probability, &right(run, labels), report::CALIBRATION_BINS);
+    let training = &recipe.classifier.training;
     Ok(report::ArmResult {
         name: arm.arm.name.clone(),
         made_of: report::MadeOf {
             real: arm.arm.real,
             dose: arm.arm.dose,
             sampling: arm.arm.sampling.name().to_string(),
-            augment: arm.arm.augment.name().to_string(),
-            synthetic_share: arm.arm.synthetic_share,
+            augment: arm.arm.augment.unwrap_or(training.augment).name().to_string(),
+            synthetic_share: arm.arm.synthetic_share.or(training.synthetic_share),
         },
         train_images: arm.train_images,
         synthetic_images: arm.synthetic_images,
