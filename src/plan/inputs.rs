@@ -215,7 +215,7 @@ pub fn classifier_fit(
         .count("classifier.batch", settings.batch as u64)
         .real("classifier.learning_rate", settings.learning_rate)
         .text("classifier.precision", settings.precision.name())
-        .text("sampling", training.sampling)
+        .text("sampling", sampling)
         .count("seed", seed)
         .digest("train photos", train.digest())
         .digest("valid photos", valid.digest());
