@@ -251,13 +251,9 @@ pub struct Metrics {
 #[derive(Debug, Subcommand)]
 pub enum MetricsCommand {
     /// Structural similarity (Wang et al. 2004) of the files of the same name
-    Ssim {
-        a: PathBuf,
-        b: PathBuf,
-        /// One JSON document on standard output
-        #[arg(long)]
-        json: bool,
-    },
+    Ssim(Pairs),
+    /// The same over five scales (Wang et al. 2003), for images of at least 176x176
+    MsSsim(Pairs),
     /// Frechet Inception Distance (Heusel et al. 2017) of two folders
     Fid(SetArgs),
     /// Kernel Inception Distance (Binkowski et al. 2018) of two folders, unbiased for small ones
@@ -273,6 +269,19 @@ pub enum MetricsCommand {
     /// Write FID's Inception weights as safetensors, from TorchScript or a state dict in safetensors
     #[command(hide = true)]
     Convert { from: PathBuf, to: PathBuf },
+}
+
+/// Two folders whose files of the same name are compared.
+#[derive(Debug, clap::Args)]
+pub struct Pairs {
+    pub a: PathBuf,
+    pub b: PathBuf,
+    /// Leave out pairs of which a file cannot be read, and count them
+    #[arg(long)]
+    pub skip_unreadable: bool,
+    /// One JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Two folders of images, and how their features are measured.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::alike::{self, Face};
+use super::alike::{self, Face, RealPairs};
 use super::decode;
 use super::digest::Digest;
 use super::hashing::{self, Hashed};
@@ -286,13 +286,19 @@ fn duplicates(files: &[File], looks: &HashMap<Digest, Look>) -> Vec<Finding> {
             Look::Bad(_) => None,
         })
         .collect();
-    for group in alike::groups(&faces) {
-        let pictures: Vec<&File> = group.iter().map(|&i| first[i]).collect();
-        let mirrored = group[1..].iter().any(|&i| {
-            let alike = faces[group[0]].zip(faces[i]).and_then(|(a, b)| a.alike(b));
-            alike.is_some_and(|mirrored| mirrored.0)
-        });
-        let what = if mirrored { "pictures that look alike, mirrored" } else { "pictures that look alike" };
+    let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
+    let pictures: Vec<(usize, Option<&Face>)> = first
+        .iter()
+        .zip(&faces)
+        .map(|(file, face)| {
+            let next = numbers.len();
+            (*numbers.entry(file.species).or_insert(next), *face)
+        })
+        .collect();
+    let least = RealPairs::measure(&pictures, alike::PAIRS).threshold();
+    for group in alike::groups(&faces, least) {
+        let pictures: Vec<&File> = group.members.iter().map(|&i| first[i]).collect();
+        let what = if group.mirrored { "pictures that look alike, mirrored" } else { "pictures that look alike" };
         let held_out = pictures.iter().any(|f| f.split != Split::Train);
         let train: Vec<&File> = pictures.iter().filter(|f| f.split == Split::Train).copied().collect();
         let fix = if held_out && !train.is_empty() { delete_text(&train) } else { delete_text(&pictures[1..]) };

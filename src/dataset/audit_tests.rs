@@ -236,3 +236,19 @@ fn a_finding_is_written_with_its_kind_in_kebab_case() {
         r#"{"kind":"near-duplicate","files":["a"],"message":"m","fix":"f"}"#
     );
 }
+
+/// For `bench/pairs.py`: seconds of an audit, and of decoding the same files on the same threads.
+#[test]
+#[ignore = "prints timings, checks nothing; needs a dataset in BIRDAUG_PHOTOS"]
+fn pairs_speed_of_audit() {
+    let root = std::path::PathBuf::from(std::env::var("BIRDAUG_PHOTOS").unwrap());
+    let files = walkdir::WalkDir::new(&root).into_iter().map(|entry| entry.unwrap().into_path());
+    let files: Vec<std::path::PathBuf> = files.filter(|path| path.extension().is_some_and(|e| e == "jpg")).collect();
+    let start = std::time::Instant::now();
+    assert_eq!(decode::check_all(&files).len(), 0);
+    println!("speed decode-all {:e} s", start.elapsed().as_secs_f64());
+    let start = std::time::Instant::now();
+    let mut index = StatIndex::load(Path::new(""));
+    audit(&ScanOptions::new(&root), &mut index, &mut HashMap::new(), &|_, _| ()).unwrap();
+    println!("speed audit-all {:e} s", start.elapsed().as_secs_f64());
+}

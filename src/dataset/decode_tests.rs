@@ -220,3 +220,23 @@ fn all_files_are_checked_and_the_bad_ones_named() {
     let problems: Vec<PathBuf> = check_all(&paths).into_iter().map(|(path, _)| path).collect();
     assert_eq!(problems, paths[1..]);
 }
+
+/// For `bench/pairs.py`: seconds a photo on one thread.
+#[test]
+#[ignore = "prints timings, checks nothing; needs a folder of photos in BIRDAUG_PHOTOS"]
+fn pairs_speed_of_decoding() {
+    let folder = std::env::var("BIRDAUG_PHOTOS").unwrap();
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let held: Vec<Vec<u8>> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
+    let decoded = || -> Vec<RgbImage> { held.iter().map(|bytes| from_bytes(Path::new("x"), bytes).unwrap()).collect() };
+    let photos = decoded();
+    let timed = |work: &dyn Fn()| {
+        let start = std::time::Instant::now();
+        work();
+        start.elapsed().as_secs_f64() / held.len() as f64
+    };
+    println!("speed decode {:e} s", timed(&|| drop(std::hint::black_box(decoded()))));
+    let resize = || photos.iter().for_each(|photo| drop(std::hint::black_box(stretch(photo, 64, 64))));
+    println!("speed resize-64 {:e} s", timed(&resize));
+}

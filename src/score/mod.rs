@@ -10,6 +10,7 @@ pub mod inception;
 pub mod interval;
 pub mod kid;
 pub mod kid_thinning;
+pub mod ms_ssim;
 pub mod prdc;
 pub mod realism;
 pub mod resize;

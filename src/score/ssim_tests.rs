@@ -90,6 +90,7 @@ fn the_bits_do_not_depend_on_threads_or_vector_width() {
     assert_eq!(alone, four.install(|| compare(&prepared[4], &many, true).unwrap()));
     for (a, b) in prepared[4].channels.iter().zip(&prepared[0].channels) {
         assert_eq!(channel_sum(a, b, 45, 29).to_bits(), channel_sum_plain(a, b, 45, 29).to_bits());
+        assert_eq!(moments(&a.pixels, a.centre, 45, 29), moments_plain(&a.pixels, a.centre, 45, 29));
     }
 }
 
@@ -108,37 +109,44 @@ fn sizes_that_do_not_fit_are_refused_with_what_to_do() {
     assert!(nearest(&a, &[&a, &b], true).is_err());
 }
 
-/// Not a test of speed: prints the time of the copy guard's work. `cargo test --release ssim_speed -- --ignored --nocapture`
+/// For `bench/pairs.py`: seconds of a whole pair from pixels, on all threads, and of the copy guard's work.
 #[test]
-#[ignore = "prints timings, checks nothing"]
-fn ssim_speed() {
+#[ignore = "prints timings, checks nothing; needs a folder of PNGs of 224x224 in BIRDAUG_PHOTOS"]
+fn pairs_speed_of_ssim() {
+    use rayon::prelude::*;
+    let images = photos();
+    let pairs: Vec<(&RgbImage, &RgbImage)> = images.iter().zip(&images[1..]).collect();
+    let timed = |work: &dyn Fn()| {
+        let once = || {
+            let start = std::time::Instant::now();
+            work();
+            start.elapsed().as_secs_f64()
+        };
+        let mut times: Vec<f64> = (0..7).map(|_| once()).collect();
+        times.sort_by(f64::total_cmp);
+        times[3]
+    };
+    let whole = timed(&|| {
+        std::hint::black_box(pairs.par_iter().map(|(a, b)| ssim(a, b).unwrap()).sum::<f64>());
+    });
+    println!("speed ssim-224 {:e} s", whole / pairs.len() as f64);
     for side in [64, 224] {
-        let candidate = Prepared::new(&image(side, side, "mixed")).unwrap();
-        let prepared: Vec<Prepared> = (0..160)
-            .map(|i| Prepared::new(&image(side, side, ["noise", "smooth", "inverse"][i % 3])).unwrap())
-            .collect();
-        let many: Vec<&Prepared> = prepared.iter().collect();
-        let times: Vec<u128> = (0..7)
-            .map(|_| {
-                let start = std::time::Instant::now();
-                std::hint::black_box(nearest(&candidate, &many, true).unwrap());
-                start.elapsed().as_micros()
-            })
-            .collect();
-        println!("320 pairs of {side}x{side}: {times:?} us");
+        let resized = |image: &RgbImage| image::imageops::thumbnail(image, side, side);
+        let prepared: Vec<Prepared> = images.iter().map(|image| Prepared::new(&resized(image)).unwrap()).collect();
+        let (candidate, others) = prepared.split_first().unwrap();
+        // Copies, so that they fill the memory that 160 photos fill.
+        let many: Vec<Prepared> = others.iter().cycle().take(160).cloned().collect();
+        let many: Vec<&Prepared> = many.iter().collect();
+        let guard = timed(&|| {
+            std::hint::black_box(nearest(candidate, &many, true).unwrap());
+        });
+        println!("speed guard-{side} {guard:e} s");
     }
 }
 
-/// Prints the SSIM of the first images of a folder of PNGs, pair by pair, to be compared with scikit-image's by
-/// `tests/golden/ssim_photos.py`.
-#[test]
-#[ignore = "needs a folder of PNGs in BIRDAUG_PHOTOS"]
-fn ssim_of_photos() {
+fn photos() -> Vec<RgbImage> {
     let folder = std::env::var("BIRDAUG_PHOTOS").unwrap();
     let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    let images: Vec<RgbImage> = paths.iter().map(|path| image::open(path).unwrap().to_rgb8()).collect();
-    for pair in images.windows(2) {
-        println!("ssim {}", ssim(&pair[0], &pair[1]).unwrap());
-    }
+    paths.iter().map(|path| image::open(path).unwrap().to_rgb8()).collect()
 }

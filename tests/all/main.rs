@@ -14,6 +14,7 @@ mod layers;
 mod locked;
 mod lora;
 mod metrics;
+mod pairs;
 mod place;
 mod plan;
 mod predict;
