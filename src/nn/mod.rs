@@ -11,7 +11,6 @@ pub mod optimiser;
 pub mod packed;
 pub mod params;
 pub mod resnet;
-
 pub mod supervise;
 pub mod weights;
 

@@ -226,7 +226,7 @@ impl Slot {
         // SAFETY: four distinct dense fp32 CPU tensors of one layout, alive and unshared during this call.
         let (variable, mean, square, gradient) =
             unsafe { (floats_mut(&self.variable), floats_mut(&self.first), floats_mut(second), floats(&gradient)) };
-        let update = |(((w, m), v), g): (((&mut [f32], &mut [f32]), &mut [f32]), &[f32])| {
+        let update = |(((w, m), v), g): Chunk<'_>| {
             for (((w, m), v), g) in w.iter_mut().zip(m).zip(v).zip(g) {
                 *m += (1.0 - beta1) * (g - *m);
                 *v = beta2 * *v + (1.0 - beta2) * g * g;
@@ -238,6 +238,9 @@ impl Slot {
         Ok(())
     }
 }
+
+/// A piece of a variable, of its two moments and of its gradient, as iterators bring them.
+type Chunk<'c> = (((&'c mut [f32], &'c mut [f32]), &'c mut [f32]), &'c [f32]);
 
 /// Whether a tensor fills its memory without gaps, as it is or channels last.
 fn dense(tensor: &Tensor) -> bool {
