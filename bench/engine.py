@@ -4,7 +4,7 @@
     bench/engine.py WORK [--rounds 7] [--birdaug target/release/birdaug] [--only NAME ...] [--scale X]
 
 WORK is a folder with 6 GB to spare. The first run makes the dataset (bench/make_birds.py) and fills the cache with
-50,290 candidates, some ten minutes of work for two cores; later runs measure alone. (Every score is measured; the copy
+50,290 candidates, by far the longest part; later runs measure alone. (Every score is measured; the copy
 guard is quick here because few of the made photos differ in pixels, and equal ones are compared once.) `--scale 0.1`
 makes a tenth of the species and of the candidates, for trying things out; the figures meant are those of scale 1.
 Measured: noop, hash, emit, photo, check. What a tool that is not installed would have said is left out and said so.

@@ -211,7 +211,7 @@ fn guards(measured: Option<&MeasuredLikeness>) -> String {
     }
     match train {
         Some(train) => out.push_str(&format!(
-            "{:<41}# ... to another train photo of their species; images made from one photo come nearer\n",
+            "{:<41}# ... to another train photo of their species; images of one source come nearer\n",
             format!("# duplicate_max = {train:.2}")
         )),
         None => {
