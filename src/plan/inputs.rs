@@ -11,6 +11,7 @@
 //! | source score | image digest, source digest, side of the comparison | the same |
 //! | class score | image digest, classifier's output digest, class | the same |
 //! | features | digest of the photo list, classifier's output digest | |
+//! | inception | digest of the weights file, resize, precision, images a batch: FID's network as other keys name it | file and folder |
 //! | inception features | image digest, digest of the weights file, resize, precision, images a batch | file and folder; which other images are measured |
 //! | held-out score | image digest, digest of the species' photos that the arm is validated and tested on, side of the comparison | threshold: judged later |
 //! | realism score | image digest, features' network, digest of the real photos' list, neighbours | the same |
