@@ -3,8 +3,6 @@
 
 pub mod balance;
 pub mod candidate;
-pub mod compare;
-pub mod dose;
 pub mod inputs;
 pub mod key;
 pub mod pattern;

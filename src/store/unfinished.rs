@@ -37,8 +37,7 @@ impl Store {
         }
     }
 
-    /// Where the state of a key is kept.
-    pub fn unfinished_path(&self, key: &[u8; 32]) -> std::path::PathBuf {
+    pub(super) fn unfinished_path(&self, key: &[u8; 32]) -> std::path::PathBuf {
         self.dir().join("unfinished").join(blake3::Hash::from(*key).to_hex().as_str())
     }
 }

@@ -1,8 +1,6 @@
 //! What a reader of the documentation would check: every key, every default, every message.
 
-mod arms;
 mod beyond;
-mod classifier;
 mod names;
 mod page;
 mod syntax;
