@@ -385,8 +385,8 @@ impl Batch {
         })
     }
 
-    /// One pass there and back, keeping or computing again what happens inside the U-Net's blocks; adds this batch's part of the gradient of a step of so many photos, and returns its part of
-    /// the loss.
+    /// One pass there and back, keeping or computing again what happens inside the U-Net's blocks; adds this batch's part of
+    /// the gradient of a step of so many photos, and returns its part of the loss.
     pub(super) fn descend(
         &self,
         unet: &Unet,
