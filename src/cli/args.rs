@@ -75,6 +75,8 @@ pub enum Command {
     Cache(Cache),
     /// Measure two folders of images against each other
     Metrics(Metrics),
+    /// Ask a classifier that a build has saved what is on photos
+    Predict(Predict),
     /// Make images from prompts with a Stable Diffusion checkpoint
     Generate(Box<Generate>),
     /// Show libtorch, devices, CPU features, weights and the cache
@@ -148,6 +150,9 @@ pub struct Build {
     /// Refuse to generate or fit anything; exit 3 if that is due
     #[arg(long)]
     pub offline: bool,
+    /// Write the training curves there as TensorBoard's event files, a run a folder
+    #[arg(long, value_name = "DIR")]
+    pub tensorboard: Option<PathBuf>,
     /// Make only the I-th of N parts of the candidates, and nothing else; `cache merge` joins the parts
     #[arg(long, value_name = "I/N", conflicts_with = "until")]
     pub shard: Option<String>,
@@ -315,6 +320,18 @@ pub enum ResizeArg {
 pub enum SetPrecision {
     Fp32,
     Bf16,
+}
+
+/// `birdaug predict`.
+#[derive(Debug, clap::Args)]
+pub struct Predict {
+    /// A classifier's folder, such as results/NAME/models/augmented
+    pub model: PathBuf,
+    #[arg(required = true)]
+    pub images: Vec<PathBuf>,
+    /// One JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `birdaug generate`.

@@ -17,7 +17,6 @@ pub fn run(options: &Build, global: &Global) -> Result<()> {
         Some(name) => Step::from_name(name).ok_or_else(|| unknown_step(name))?,
     };
     let recipe = recipe::load_in(&options.recipe, terminal::colour(global.color))?;
-    recipe::refuse_unbuilt_in(&recipe, terminal::colour(global.color))?;
     let progress = Progress::new(global.quiet);
     for warning in recipe::warnings(&recipe) {
         progress.warn(&warning);
@@ -31,6 +30,7 @@ pub fn run(options: &Build, global: &Global) -> Result<()> {
         locked: options.locked,
         offline: options.offline,
         shard,
+        tensorboard: options.tensorboard.clone(),
     };
     let walked = run::build(&recipe, &store, &progress, &asked)?;
     for note in &walked.notes {

@@ -11,6 +11,7 @@ mod init;
 mod metrics;
 mod opened;
 mod plan;
+mod predict;
 mod report;
 mod sample;
 mod terminal;
@@ -67,6 +68,7 @@ fn run(args: &Args) -> Result<()> {
         Command::Report(options) => report::run(options, global),
         Command::Cache(options) => cache::run(options, global),
         Command::Generate(options) => generate::run(options, global),
+        Command::Predict(options) => predict::run(options, global),
         Command::Metrics(options) => metrics::run(options, global),
         Command::Doctor(options) => doctor::run(options, global),
         Command::Completions(options) => completions::run(options),

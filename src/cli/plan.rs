@@ -7,18 +7,13 @@ use super::{opened, terminal};
 use crate::error::{Error, Result};
 use crate::plan::Step;
 use crate::recipe;
-use crate::run::{self, COSTLY, Cost, Estimate, Options, Progress, Walked};
+use crate::run::{self, COSTLY, Cost, Estimate, Options, Power, Progress, Walked};
 use crate::text;
 
 /// Shows what a build would do.
 pub fn run(options: &Plan, global: &Global) -> Result<()> {
     let recipe = recipe::load_in(&options.recipe, terminal::colour(global.color))?;
     let progress = Progress::new(global.quiet || options.json);
-    let mut unbuilt = Vec::new();
-    for problem in recipe::not_built_yet(&recipe) {
-        let place = problem.line.map_or(String::new(), |line| format!(":{line}"));
-        unbuilt.push(format!("{}{place}: {}: {}", recipe.path.display(), problem.key, problem.what));
-    }
     if !options.json {
         for warning in recipe::warnings(&recipe) {
             progress.warn(&warning);
@@ -28,9 +23,9 @@ pub fn run(options: &Plan, global: &Global) -> Result<()> {
     let walked = run::plan(&recipe, &store, &progress, &Options { rehash: options.rehash, ..Options::default() })?;
     let estimate = run::estimate(&store, &walked, &global.device)?;
     if options.json {
-        terminal::json(&as_json(&walked, &estimate, &unbuilt));
+        terminal::json(&as_json(&walked, &estimate));
     } else if !global.quiet {
-        terminal::print(&as_text(&walked, &estimate, &unbuilt));
+        terminal::print(&as_text(&walked, &estimate));
     }
     if options.check && walked.ledger.any_due() {
         return Err(Error::Differs("work is due".to_string()));
@@ -42,7 +37,7 @@ fn to_make(walked: &Walked) -> usize {
     walked.ledger.species.iter().map(|species| species.to_make).sum()
 }
 
-fn as_json(walked: &Walked, estimate: &Estimate, unbuilt: &[String]) -> Value {
+fn as_json(walked: &Walked, estimate: &Estimate) -> Value {
     let ledger = &walked.ledger;
     json!({
         "to_make": to_make(walked),
@@ -66,8 +61,8 @@ fn as_json(walked: &Walked, estimate: &Estimate, unbuilt: &[String]) -> Value {
         "bytes": total(walked, estimate).bytes,
         "not_estimated": estimate.unknown().iter().map(|step| step.name()).collect::<Vec<_>>(),
         "estimated_on": estimate.device,
+        "power": walked.power,
         "notes": walked.notes,
-        "not_built_yet": unbuilt,
     })
 }
 
@@ -114,11 +109,37 @@ fn estimate_text(estimate: &Estimate) -> String {
     parts.iter().map(|part| format!("{part}\n")).collect()
 }
 
+/// `could be shown: ...`, with what that rests on.
+fn power_text(power: &Power) -> String {
+    let Power { chance, test_images, species, seeds, comparisons, disagreement, persistent, .. } = power;
+    let percent = |share: f64| format!("{:.0} %", share * 100.0);
+    let with = format!(
+        "{} of {species} species, {} and {}",
+        text::count(*test_images, "test image"),
+        text::count(*seeds, "seed"),
+        text::count(*comparisons, "comparison")
+    );
+    let shown = match power.smallest_difference {
+        Some(smallest) => format!(
+            "with {with}, a true difference of {:.1} points or more has a chance of {} to be shown",
+            smallest * 100.0,
+            percent(*chance)
+        ),
+        None => format!("{with} are too few to show any difference"),
+    };
+    let rests = if power.measured { "as in the last results" } else { "assumed" };
+    format!(
+        "could be shown: {shown} ({rests}: two classifiers disagree on {} of the images, of that {} in every seed)\n",
+        percent(*disagreement),
+        percent(*persistent)
+    )
+}
+
 fn duration(seconds: f64) -> String {
     text::duration(std::time::Duration::from_secs_f64(seconds.max(0.0)))
 }
 
-fn as_text(walked: &Walked, estimate: &Estimate, unbuilt: &[String]) -> String {
+fn as_text(walked: &Walked, estimate: &Estimate) -> String {
     let ledger = &walked.ledger;
     let rows: Vec<Vec<String>> = ledger
         .species
@@ -163,11 +184,9 @@ fn as_text(walked: &Walked, estimate: &Estimate, unbuilt: &[String]) -> String {
     out.push_str(&summary);
     out.push('\n');
     out.push_str(&estimate_text(estimate));
+    out.push_str(&walked.power.as_ref().map(power_text).unwrap_or_default());
     for note in &walked.notes {
         out.push_str(&format!("note: {note}\n"));
-    }
-    for line in unbuilt {
-        out.push_str(&format!("not built yet: {line}\n"));
     }
     out
 }

@@ -10,7 +10,6 @@ use crate::run::{self, Options, Progress};
 /// Writes the report again; refuses where images or trainings would have to be made for it.
 pub fn run(options: &Report, global: &Global) -> Result<()> {
     let recipe = recipe::load_in(&options.recipe, terminal::colour(global.color))?;
-    recipe::refuse_unbuilt_in(&recipe, terminal::colour(global.color))?;
     let store = opened::store(global)?;
     let quiet = Progress::new(true);
     let planned = run::plan(&recipe, &store, &quiet, &Options::default())?;

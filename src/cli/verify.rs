@@ -12,7 +12,6 @@ use crate::text;
 /// Says what is proven, and exits 3 if something differs.
 pub fn run(options: &Verify, global: &Global) -> Result<()> {
     let recipe = recipe::load_in(&options.recipe, terminal::colour(global.color))?;
-    recipe::refuse_unbuilt_in(&recipe, terminal::colour(global.color))?;
     let progress = Progress::new(global.quiet || options.json);
     run::listen();
     let store = opened::store(global)?;

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::digest::Digest;
+use super::listing::BESIDE;
 use super::scan::{Dataset, Split};
 use crate::error::{Error, Result};
 use crate::text;
@@ -173,6 +174,14 @@ fn check(dataset: &Dataset, options: &CutOptions, cut: &Cut) -> Result<()> {
         let names: Vec<String> = none.iter().take(8).map(|name| format!("`{name}`")).collect();
         let more = if none.len() > 8 { format!(" and {} more", none.len() - 8) } else { String::new() };
         let names = names.join(", ") + &more;
+        let beside = dataset.skipped.iter().filter(|(_, why)| why == BESIDE).collect::<Vec<_>>();
+        let unlabeled = match beside.first() {
+            Some((first, _)) if what == "be tested on" => format!(
+                "; {} beside the folders of species and so without a label (first: `{first}`)",
+                text::count(beside.len(), "file")
+            ),
+            _ => String::new(),
+        };
         let from = match options.test {
             TestPhotos::Test if what == "be tested on" => {
                 "; [split] test = \"both\" also tests on train's unused photos"
@@ -184,7 +193,7 @@ fn check(dataset: &Dataset, options: &CutOptions, cut: &Cut) -> Result<()> {
         };
         return Err(Error::input_help(
             format!("this cut leaves no photo to {what} for {names}"),
-            format!("add photos, or exclude these species in the recipe's [dataset]{from}"),
+            format!("add photos, or exclude these species in the recipe's [dataset]{from}{unlabeled}"),
         ));
     }
     Ok(())

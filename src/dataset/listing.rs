@@ -12,6 +12,9 @@ use super::stat_index::Stat;
 use crate::error::{Error, IoContext, Result};
 use crate::text::{self, quoted};
 
+/// Why a file is passed over that lies in a split, but in no folder of a species.
+pub const BESIDE: &str = "a file beside the species folders";
+
 /// Endings (lower case) of the files that are taken for images; the bytes decide which kind.
 const ENDINGS: [&str; 11] = ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "dib"];
 
@@ -69,7 +72,7 @@ pub(super) fn list(options: &ScanOptions) -> Result<Listing> {
             if is_folder(&entry) {
                 species.push((split, name, relative));
             } else {
-                skipped.push((relative, "a file beside the species folders".to_string()));
+                skipped.push((relative, BESIDE.to_string()));
             }
         }
     }

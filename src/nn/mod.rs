@@ -7,10 +7,10 @@ pub mod ema;
 pub mod heap;
 pub mod inception;
 pub mod noise;
+pub mod optimiser;
 pub mod packed;
 pub mod params;
 pub mod resnet;
-pub mod sgd;
 pub mod supervise;
 pub mod weights;
 

@@ -80,6 +80,15 @@ pub enum Mode {
     Eval,
 }
 
+/// The stem and the four stages, of which the first ones may be held as they are.
+pub const PARTS: usize = 5;
+
+/// The part that a variable belongs to: 0 the stem, 1 to 4 the stages, 5 the head.
+pub fn part_of(name: &str) -> usize {
+    let stage = name.strip_prefix("layer").and_then(|rest| rest.split('.').next()?.parse().ok());
+    stage.unwrap_or(if name.starts_with("fc.") { PARTS } else { 0 })
+}
+
 /// The network; its activations have the kind of its input, its batch norms, features and head stay fp32.
 pub struct ResNet {
     stem: Stem,
@@ -88,6 +97,8 @@ pub struct ResNet {
     blocks: Vec<Block>,
     fc_weight: Tensor,
     fc_bias: Tensor,
+    /// So many parts are neither trained nor do their batch norms see a batch's statistics.
+    held: usize,
 }
 
 impl ResNet {
@@ -106,7 +117,7 @@ impl ResNet {
             for index in 0..depth {
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };
                 let path = path / format!("layer{}", stage + 1) / index;
-                blocks.push(Block::new(&path, &init, arch, channels, width, stride)?);
+                blocks.push(Block::new(&path, &init, arch, stage + 1, channels, width, stride)?);
                 channels = if arch.bottleneck() { 4 * width } else { width };
             }
         }
@@ -114,7 +125,7 @@ impl ResNet {
         let bound = 1.0 / libm::sqrt(channels as f64);
         let fc_weight = init.uniform(&fc, "weight", &[config.classes as i64, channels], bound)?;
         let fc_bias = init.uniform(&fc, "bias", &[config.classes as i64], bound)?;
-        Ok(ResNet { stem: config.stem, conv1, bn1, blocks, fc_weight, fc_bias })
+        Ok(ResNet { stem: config.stem, conv1, bn1, blocks, fc_weight, fc_bias, held: 0 })
     }
 
     /// Scores before the softmax, fp32 `[batch, classes]`, of `x` `[batch, 3, height, width]`, normalised.
@@ -132,6 +143,17 @@ impl ResNet {
         features.f_linear(&self.fc_weight, Some(&self.fc_bias)).doing("run the classifier's head")
     }
 
+    /// Holds the first `parts` of the stem and the stages as they are, for transfer learning: their variables, those of
+    /// `variables`, take no gradients, and their batch norms always use the running statistics.
+    pub fn hold(&mut self, variables: &VarStore, parts: usize) {
+        self.held = parts.min(PARTS);
+        for (name, variable) in variables.variables() {
+            if part_of(&name) < self.held {
+                let _ = variable.set_requires_grad(false);
+            }
+        }
+    }
+
     /// Keeps the convolutions in `kind` from here on, for a network that only predicts; no longer trainable.
     pub fn freeze(&mut self, kind: Kind) {
         self.conv1.freeze(kind);
@@ -143,12 +165,13 @@ impl ResNet {
     }
 
     fn body(&self, x: &Tensor, mode: Mode) -> Torch<Tensor> {
-        let mut x = self.bn1.forward(&self.conv1.forward(x)?, mode)?.f_relu_()?; // [n, 64, h/2, w/2]
+        let mode_of = |part: usize| if part < self.held { Mode::Eval } else { mode };
+        let mut x = self.bn1.forward(&self.conv1.forward(x)?, mode_of(0))?.f_relu_()?; // [n, 64, h/2, w/2]
         if self.stem == Stem::ImageNet {
             x = x.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?; // [n, 64, h/4, w/4]
         }
         for block in &self.blocks {
-            x = block.forward(&x, mode)?;
+            x = block.forward(&x, mode_of(block.stage))?;
         }
         x.f_mean_dim([2i64, 3].as_slice(), false, Kind::Float)
     }
@@ -156,12 +179,22 @@ impl ResNet {
 
 /// Two 3x3 convolutions, or 1x1, 3x3, 1x1, around a shortcut.
 struct Block {
+    /// 1 to 4.
+    stage: usize,
     units: Vec<(Conv, BatchNorm)>,
     downsample: Option<(Conv, BatchNorm)>,
 }
 
 impl Block {
-    fn new(path: &Path, init: &Initialiser, arch: Arch, inputs: i64, width: i64, stride: i64) -> Result<Block> {
+    fn new(
+        path: &Path,
+        init: &Initialiser,
+        arch: Arch,
+        stage: usize,
+        inputs: i64,
+        width: i64,
+        stride: i64,
+    ) -> Result<Block> {
         // Outputs, kernel and stride of each convolution.
         let shapes = if arch.bottleneck() {
             vec![(width, 1, 1), (width, 3, stride), (4 * width, 1, 1)]
@@ -185,7 +218,7 @@ impl Block {
         } else {
             None
         };
-        Ok(Block { units, downsample })
+        Ok(Block { stage, units, downsample })
     }
 
     fn forward(&self, x: &Tensor, mode: Mode) -> Torch<Tensor> {
@@ -291,15 +324,19 @@ impl Initialiser {
             .flat_map_iter(|i| row(&mut Stream::indexed(self.seed, &label, &[i]), columns))
             .collect();
         let fill = || {
-            let mut variable = path.f_var(name, shape, Init::Const(0.0))?;
-            tch::no_grad(|| variable.f_copy_(&Tensor::f_from_slice(&values)?.f_view(shape)?))?;
-            Ok(variable)
+            let values = Tensor::f_from_slice(&values)?.f_view(shape)?;
+            // Channels last in memory, as the activations are: else every convolution would turn its weights first.
+            let values = match shape.len() {
+                4 => values.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?,
+                _ => values,
+            };
+            Ok(path.add(name, values.f_to_device(path.device())?, true))
         };
         fill().doing("make a weight")
     }
 }
 
-/// Fills `variables` from tensors named as torchvision (and timm) names them; torchvision's counters of batches are ignored. A head
+/// Fills `variables` from tensors named as torchvision and timm name them, which is alike for these networks; torchvision's counters of batches are ignored. A head
 /// of another number of classes is left as it is where `replace_head` is set.
 ///
 /// # Errors
@@ -335,7 +372,7 @@ mod tests {
         elements: usize,
         logits: Vec<Vec<f64>>,
         features: Vec<Vec<f64>>,
-        gradient_norms: std::collections::BTreeMap<String, f64>,
+        gradients: std::collections::BTreeMap<String, [f64; 2]>,
         train_logits: Vec<Vec<f64>>,
         running_mean: Vec<f64>,
         running_var: Vec<f64>,
@@ -400,12 +437,17 @@ mod tests {
             close(&logits, &case.logits, 1e-4);
             let targets = Tensor::from_slice(&[1i64, 5]);
             logits.cross_entropy_loss(&targets, None::<&Tensor>, Reduction::Mean, -100, 0.1).backward();
-            for (name, norm) in case.gradient_norms {
-                let found = named[&name].grad().norm().double_value(&[]);
-                assert!((found - norm).abs() < 1e-3 * norm, "{}: {name} has {found}, not {norm}", case.arch);
+            assert_eq!(case.gradients.len(), named.values().filter(|variable| variable.requires_grad()).count());
+            for (name, [norm, product]) in case.gradients {
+                let gradient = named[&name].grad().contiguous().view([-1]).to_kind(Kind::Double);
+                let vector = Tensor::from_slice(&uniform(&format!("gradient of {name}"), gradient.numel()));
+                let found = [gradient.norm().double_value(&[]), gradient.dot(&vector).double_value(&[])];
+                for (found, wanted) in found.into_iter().zip([norm, product]) {
+                    assert!((found - wanted).abs() < 1e-4 * norm, "{}: {name} has {found}, not {wanted}", case.arch);
+                }
             }
             let trained = tch::no_grad(|| net.forward(&x, Mode::Train { momentum: 0.1 })).unwrap();
-            close(&trained, &case.train_logits, 1e-3);
+            close(&trained, &case.train_logits, 1e-4);
             close(&named["layer1.0.bn1.running_mean"].narrow(0, 0, 4).unsqueeze(0), &[case.running_mean], 1e-4);
             close(&named["layer1.0.bn1.running_var"].narrow(0, 0, 4).unsqueeze(0), &[case.running_var], 1e-4);
         }

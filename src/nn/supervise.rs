@@ -22,6 +22,11 @@ pub trait Supervisor {
         Ok(())
     }
 
+    /// Where the states are that were handed to [`Supervisor::save`], in words for a message.
+    fn place(&self) -> Option<String> {
+        None
+    }
+
     /// Whether to stop now; the loop then saves and returns [`crate::error::Error::Interrupted`].
     fn stopping(&self) -> bool {
         false

@@ -21,6 +21,11 @@ pub fn wanted(balance: &Balance, real: &[(&str, usize)]) -> Vec<usize> {
         .collect()
 }
 
+/// So many times the wanted images of a species, rounded; halves up.
+pub fn dose(wanted: usize, times: f64) -> usize {
+    (times * wanted as f64 + 0.5).floor() as usize
+}
+
 /// The number of images a species should reach, from the ascending counts. Quantiles are of the nearest rank, rounded
 /// up (Hyndman and Fan 1996, definition 1), so that the target is some species' own count.
 fn target(target: Target, ascending: &[usize]) -> usize {
@@ -67,6 +72,13 @@ mod tests {
     fn median_and_p90_are_counts_that_occur() {
         assert_eq!(plan(Target::Median, None, &[]), [0, 0, 0, 10, 16]);
         assert_eq!(plan(Target::P90, None, &[]), [0, 20, 30, 40, 46]);
+    }
+
+    #[test]
+    fn a_dose_is_rounded_and_one_is_what_is_wanted() {
+        assert_eq!([0, 1, 5, 8].map(|n| dose(n, 0.5)), [0, 1, 3, 4]);
+        assert_eq!([0, 1, 5, 8].map(|n| dose(n, 1.0)), [0, 1, 5, 8]);
+        assert_eq!([0, 1, 5, 8].map(|n| dose(n, 2.0)), [0, 2, 10, 16]);
     }
 
     #[test]

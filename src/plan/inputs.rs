@@ -25,7 +25,7 @@
 //! | report | key of the comparison, digest of the selection, everything the recipe says, notes | comments, the order of keys |
 //! | recipe | what the recipe says, key by key | enters no other key; remembered so that `why` finds edits that stand in none |
 //! | encoded file | image digest, digest of the encoding | folder and name in the tree |
-//! | classifier fit | architecture, start weights, size, steps, batch, learning rate, precision, seed, sampling, digests of train and valid lists | name of the arm: equal inputs are one fit, so the baseline is the first seed of arm `real` |
+//! | classifier fit | architecture, start weights, size, steps, batch, learning rate, precision, seed, sampling, digests of train and valid lists, and where it is not the default: optimiser, momentum, weight decay, warm-up, label smoothing, crops, RandAugment and TrivialAugment, jitter, erasing, mixup, cutmix, average, frozen layers, layer decay, patience; in an arm with synthetic images, how many they are, their share and their weight | name of the arm: equal inputs are one fit, so the baseline is the first seed of arm `real`; minutes between checkpoints and memory for photos, which change no result |
 //! | audit | digests of all photos, sorted | paths and order: what a file's bytes are is what is looked at |
 //! | references | digests of the lists of a species' train photos and of all photos of valid and test | enters no other key; remembered so that a changed photo is compared by itself |
 //! | stable-diffusion model | digest of the checkpoint's files | where the files are |
@@ -36,7 +36,7 @@
 use std::sync::OnceLock;
 
 use super::key::Inputs;
-use crate::recipe::{Classifier, Ddpm, Filter, Generator, GeneratorKind, Lora, Mode};
+use crate::recipe::{Augment, Classifier, Ddpm, Filter, Generator, GeneratorKind, Lora, Mode, Training};
 
 /// Version of birdaug itself, for people; keys carry a version a kind instead, so that a release keeps the cache.
 pub const ENGINE: &str = env!("CARGO_PKG_VERSION");
@@ -283,21 +283,24 @@ pub fn encoded(image: Digest, encoding: Digest) -> Inputs {
 }
 
 /// Fitting a classifier on one arm's photos with one seed. `start`: digest of the weights file, if any;
-/// `sampling`: how batches are drawn (`uniform`, `class-balanced`).
+/// `sampling`: how batches are drawn (`uniform`, `class-balanced`); `synthetic`: how many photos at the end of `train` are
+/// synthetic. A setting at its default leaves the key as it was before there was such a setting. Version 2: the weights lie
+/// channels last in memory from the start, for which libtorch picks other kernels, hence other last bits.
 pub fn classifier_fit(
     settings: &Classifier,
     start: Option<Digest>,
     sampling: &str,
+    synthetic: usize,
     seed: u64,
     train: &PhotoList,
     valid: &PhotoList,
 ) -> Inputs {
-    let inputs = Inputs::new("classifier fit", 1).text("classifier.arch", settings.arch.name());
+    let inputs = Inputs::new("classifier fit", 2).text("classifier.arch", settings.arch.name());
     let inputs = match start {
         Some(digest) => inputs.digest("classifier.weights", digest),
         None => inputs,
     };
-    inputs
+    let inputs = inputs
         .count("classifier.size", settings.size as u64)
         .count("classifier.steps", settings.steps as u64)
         .count("classifier.batch", settings.batch as u64)
@@ -306,7 +309,60 @@ pub fn classifier_fit(
         .text("sampling", sampling)
         .count("seed", seed)
         .digest("train photos", train.digest())
-        .digest("valid photos", valid.digest())
+        .digest("valid photos", valid.digest());
+    training(inputs, &settings.training, synthetic)
+}
+
+fn training(mut inputs: Inputs, training: &Training, synthetic: usize) -> Inputs {
+    let default = Training::default();
+    let jitter = training.jitter;
+    let reals = [
+        ("classifier.momentum", training.momentum, default.momentum),
+        ("classifier.weight_decay", training.weight_decay, default.weight_decay),
+        ("classifier.warmup", training.warmup, default.warmup),
+        ("classifier.label_smoothing", training.label_smoothing, default.label_smoothing),
+        ("classifier.crop_min", training.crop_min, default.crop_min),
+        ("classifier.jitter.brightness", jitter.brightness, 0.0),
+        ("classifier.jitter.contrast", jitter.contrast, 0.0),
+        ("classifier.jitter.saturation", jitter.saturation, 0.0),
+        ("classifier.jitter.hue", jitter.hue, 0.0),
+        ("classifier.erasing", training.erasing, 0.0),
+        ("classifier.mixup", training.mixup, 0.0),
+        ("classifier.cutmix", training.cutmix, 0.0),
+        ("classifier.ema", training.ema.unwrap_or(-1.0), -1.0),
+        ("classifier.layer_decay", training.layer_decay, 1.0),
+    ];
+    if training.optimiser != default.optimiser {
+        inputs = inputs.text("classifier.optimiser", training.optimiser.name());
+    }
+    for (name, value, unsaid) in reals {
+        if value != unsaid {
+            inputs = inputs.real(name, value);
+        }
+    }
+    if training.augment != default.augment {
+        inputs = inputs.text("classifier.augment", training.augment.name());
+    }
+    if training.augment == Augment::RandAugment {
+        inputs = inputs
+            .count("classifier.randaug_ops", training.randaug_ops as u64)
+            .count("classifier.randaug_magnitude", training.randaug_magnitude as u64);
+    }
+    if training.freeze != default.freeze {
+        inputs = inputs.text("classifier.freeze", training.freeze.name());
+    }
+    if let Some(patience) = training.patience {
+        inputs = inputs.count("classifier.patience", patience as u64);
+    }
+    // Without synthetic images in the arm, or with all of them alike, these say nothing.
+    if synthetic > 0 && (training.synthetic_share.is_some() || training.synthetic_weight != 1.0) {
+        inputs = inputs.count("synthetic photos", synthetic as u64);
+        if let Some(share) = training.synthetic_share {
+            inputs = inputs.real("classifier.synthetic_share", share);
+        }
+        inputs = inputs.real("classifier.synthetic_weight", training.synthetic_weight);
+    }
+    inputs
 }
 
 /// A classifier's predictions for a list of photos.
@@ -321,7 +377,7 @@ mod tests {
 
     use super::*;
     use crate::plan::Key;
-    use crate::recipe::{self, Arch, Precision, Recipe, Sampler};
+    use crate::recipe::{self, Arch, Freeze, Optimiser, Precision, Recipe, Sampler};
 
     fn recipe() -> Recipe {
         let text = "[dataset]\nroot = \"x\"\n[generator]\nkind = \"ddpm\"\nmode = \"img2img\"\n";
@@ -498,14 +554,14 @@ mod tests {
         let (mut train, mut valid) = (PhotoList::default(), PhotoList::default());
         train.push(&[1; 32], "OWL");
         valid.push(&[2; 32], "OWL");
-        let fit = |settings: &Classifier| classifier_fit(settings, None, "uniform", 0, &train, &valid);
+        let fit = |settings: &Classifier| classifier_fit(settings, None, "uniform", 0, 0, &train, &valid);
         let mut records = vec![
             fit(&base),
-            classifier_fit(&base, Some([7; 32]), "uniform", 0, &train, &valid),
-            classifier_fit(&base, None, "class-balanced", 0, &train, &valid),
-            classifier_fit(&base, None, "uniform", 1, &train, &valid),
-            classifier_fit(&base, None, "uniform", 0, &valid, &valid),
-            classifier_fit(&base, None, "uniform", 0, &train, &train),
+            classifier_fit(&base, Some([7; 32]), "uniform", 0, 0, &train, &valid),
+            classifier_fit(&base, None, "class-balanced", 0, 0, &train, &valid),
+            classifier_fit(&base, None, "uniform", 0, 1, &train, &valid),
+            classifier_fit(&base, None, "uniform", 0, 0, &valid, &valid),
+            classifier_fit(&base, None, "uniform", 0, 0, &train, &train),
         ];
         let changes: [Change<Classifier>; 6] = [
             |c| c.arch = Arch::ResNet50,
@@ -520,7 +576,50 @@ mod tests {
             change(&mut changed);
             records.push(fit(&changed));
         }
+        let changes: [Change<Training>; 20] = [
+            |t| t.optimiser = Optimiser::AdamW,
+            |t| t.momentum = 0.5,
+            |t| t.weight_decay = 0.0,
+            |t| t.warmup = 0.0,
+            |t| t.label_smoothing = 0.0,
+            |t| t.crop_min = 0.08,
+            |t| t.augment = Augment::RandAugment,
+            |t| (t.augment, t.randaug_ops) = (Augment::RandAugment, 3),
+            |t| (t.augment, t.randaug_magnitude) = (Augment::RandAugment, 3),
+            |t| t.augment = Augment::TrivialAugment,
+            |t| t.jitter.brightness = 0.1,
+            |t| t.jitter.contrast = 0.1,
+            |t| t.jitter.saturation = 0.1,
+            |t| t.jitter.hue = 0.1,
+            |t| t.erasing = 0.1,
+            |t| t.mixup = 0.1,
+            |t| t.cutmix = 0.1,
+            |t| t.ema = Some(0.0),
+            |t| t.freeze = Freeze::Layer1,
+            |t| t.layer_decay = 0.7,
+        ];
+        let with = |change: Change<Training>, synthetic: usize| {
+            let mut changed = base.clone();
+            change(&mut changed.training);
+            classifier_fit(&changed, None, "uniform", synthetic, 0, &train, &valid)
+        };
+        records.extend(changes.into_iter().map(|change| with(change, 0)));
+        records.push(with(|t| t.patience = Some(3), 0));
+        records.push(with(|t| t.synthetic_share = Some(0.5), 1));
+        records.push(with(|t| t.synthetic_share = Some(0.5), 2));
+        records.push(with(|t| t.synthetic_weight = 0.5, 1));
         all_differ(&records);
+        // What has no effect leaves the key alone.
+        let nothing: [Change<Training>; 4] = [
+            |t| t.checkpoint_minutes = 9.0,
+            |t| t.memory_mb = 9,
+            |t| (t.synthetic_share, t.synthetic_weight) = (Some(0.5), 0.5),
+            |t| t.randaug_magnitude = 3,
+        ];
+        for change in nothing {
+            assert_eq!(with(change, 0).key(), records[0].key());
+        }
+        assert_eq!(with(|_| (), 5).key(), records[0].key());
         // Which seeds there are is not one seed's business.
         assert_eq!(fit(&Classifier { seeds: vec![4, 5], ..base.clone() }).key(), records[0].key());
     }

@@ -3,6 +3,8 @@
 
 pub mod balance;
 pub mod candidate;
+pub mod compare;
+pub mod dose;
 pub mod inputs;
 pub mod key;
 pub mod pattern;

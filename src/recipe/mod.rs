@@ -3,10 +3,9 @@
 //!
 //! [`load`] reads a file, [`parse`] a text. Both refuse unknown tables and keys, wrong types and impossible
 //! values, all at once, as [`Error::Recipe`]: ready to print, with file, line, column and marker for each.
-//! What a recipe may say but this version cannot build is read and checked all the same; [`not_built_yet`]
-//! lists it, and [`refuse_unbuilt`] turns it into such a message.
 
-mod built;
+mod arms;
+mod classifier;
 mod generator;
 mod names;
 mod outputs;
@@ -26,7 +25,6 @@ mod tests;
 
 use std::path::Path;
 
-pub use built::{Unbuilt, not_built_yet, refuse_unbuilt, refuse_unbuilt_in};
 pub use names::Spelled;
 pub use problem::{Problem, render};
 pub use template::{MeasuredLikeness, TemplateFacts, template};

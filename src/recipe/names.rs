@@ -1,7 +1,9 @@
 //! The recipe's own spelling of every choice: one table gives reading, writing and messages. Knows the
 //! types, nothing of TOML.
 
-use super::types::{Arch, Arm, ImageFormat, Link, Mode, Precision, Sampler, TestImages};
+use super::types::{
+    Arch, ArmWord, Augment, Freeze, ImageFormat, Link, Mode, Optimiser, Precision, Sampler, Sampling, TestImages,
+};
 
 /// A choice that a recipe spells as text.
 pub trait Spelled: Copy + 'static {
@@ -65,13 +67,26 @@ spelled! {
     Link { Auto = "auto", Reflink = "reflink", Hardlink = "hardlink", Copy = "copy", Symlink = "symlink" }
     ImageFormat { Jpg = "jpg", Png = "png" }
     Arch { ResNet18 = "resnet18", ResNet34 = "resnet34", ResNet50 = "resnet50" }
-    Arm {
+    Optimiser { Sgd = "sgd", AdamW = "adamw" }
+    Augment { Plain = "plain", RandAugment = "randaug", TrivialAugment = "trivialaug" }
+    Freeze {
+        None = "none",
+        Stem = "stem",
+        Layer1 = "layer1",
+        Layer2 = "layer2",
+        Layer3 = "layer3",
+        Layer4 = "layer4",
+    }
+    ArmWord {
         Real = "real",
         Oversampled = "oversampled",
         Augmented = "augmented",
         RealRandAugment = "real+randaug",
+        AugmentedRandAugment = "augmented+randaug",
         Synthetic = "synthetic",
+        Dose = "dose",
     }
+    Sampling { Uniform = "uniform", ClassBalanced = "class-balanced" }
 }
 
 /// The kinds of `[split]` without their numbers.

@@ -99,18 +99,25 @@ impl<'r, 't> Section<'r, 't> {
 
     /// The table under `key`, whose own keys are any: names of species, say.
     pub fn open_table(&self, key: &str) -> Section<'r, 't> {
-        let path = self.dotted(key);
-        let (header, items) = match self.get(key) {
-            None => (self.header.clone(), Items::Absent),
-            Some(value) => match value.get_ref() {
-                DeValue::Table(items) => (self.key_at(key).unwrap_or(value.span()), Items::These(items)),
-                _ => {
-                    self.wrong_type(key, value, "a table");
-                    (value.span(), Items::NoTable)
-                }
-            },
-        };
-        let section = Section { reader: self.reader, path, header, known: Vec::new(), items };
+        match self.get(key) {
+            None => self.inner(key, self.header.clone(), Items::Absent),
+            Some(value) => self.table_of(key, self.key_at(key).unwrap_or(value.span()), value),
+        }
+    }
+
+    /// The table that `value` is, under a `key` that stands at this place.
+    pub fn table_of(&self, key: &str, at: Range<usize>, value: &'r Spanned<DeValue<'t>>) -> Section<'r, 't> {
+        match value.get_ref() {
+            DeValue::Table(items) => self.inner(key, at, Items::These(items)),
+            _ => {
+                self.wrong_type(key, value, "a table");
+                self.inner(key, value.span(), Items::NoTable)
+            }
+        }
+    }
+
+    fn inner(&self, key: &str, header: Range<usize>, items: Items<'r, 't>) -> Section<'r, 't> {
+        let section = Section { reader: self.reader, path: self.dotted(key), header, known: Vec::new(), items };
         section.note_lines();
         section
     }

@@ -9,8 +9,8 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ("generator", &[]),
     ("filter", FILTER),
     ("emit", &["out", "link", "encode"]),
-    ("classifier", &["arch", "weights", "size", "steps", "batch", "learning_rate", "precision", "seeds"]),
-    ("compare", &["arms", "tail"]),
+    ("classifier", CLASSIFIER),
+    ("compare", &["arms", "doses", "tail", "arm"]),
     ("report", &["out"]),
 ];
 
@@ -29,6 +29,39 @@ const FILTER: &[&str] = &[
     "features",
 ];
 
+/// What `[classifier]` takes.
+pub(super) const CLASSIFIER: &[&str] = &[
+    "arch",
+    "weights",
+    "size",
+    "steps",
+    "batch",
+    "learning_rate",
+    "precision",
+    "seeds",
+    "optimiser",
+    "momentum",
+    "weight_decay",
+    "warmup",
+    "label_smoothing",
+    "crop_min",
+    "augment",
+    "randaug_ops",
+    "randaug_magnitude",
+    "jitter",
+    "erasing",
+    "mixup",
+    "cutmix",
+    "ema",
+    "freeze",
+    "layer_decay",
+    "synthetic_share",
+    "synthetic_weight",
+    "patience",
+    "checkpoint_minutes",
+    "memory_mb",
+];
+
 /// What `[generator]` takes of either kind.
 pub(super) const GENERATOR: &[&str] =
     &["kind", "mode", "strength", "steps", "guidance", "sampler", "size", "precision", "batch", "seed"];
@@ -45,6 +78,8 @@ pub(super) const SPLITS: &[&str] = &["train", "valid", "test"];
 pub(super) const LORA: &[&str] =
     &["rank", "steps", "learning_rate", "batch", "accumulate", "text_encoder", "recompute", "token"];
 pub(super) const TRAIN: &[&str] = &["steps", "batch", "learning_rate"];
+pub(super) const ARM: &[&str] = &["real", "dose", "sampling", "augment", "synthetic_share"];
+pub(super) const JITTER: &[&str] = &["brightness", "contrast", "saturation", "hue"];
 pub(super) const ENCODE: &[&str] = &["format", "quality", "size"];
 
 /// The names of the tables at the top.
@@ -60,7 +95,13 @@ pub(super) fn homes_of(key: &str) -> Vec<String> {
     if generator.clone().any(|known| *known == key) {
         homes.push("[generator]".to_string());
     }
-    for (name, keys) in [("generator.lora", LORA), ("generator.train", TRAIN)] {
+    let inner = [
+        ("generator.lora", LORA),
+        ("generator.train", TRAIN),
+        ("classifier.jitter", JITTER),
+        ("compare.arm.NAME", ARM),
+    ];
+    for (name, keys) in inner {
         if keys.contains(&key) {
             homes.push(format!("[{name}]"));
         }

@@ -1,4 +1,5 @@
-//! Every table of a recipe but `[generator]`, `[emit]` and `[report]`: its keys, their defaults and what they must hold. Knows no file
+//! Every table of a recipe but `[generator]`, `[emit]`, `[classifier]`, `[compare]` and `[report]`: its keys, their defaults and what they
+//! must hold. Knows no file
 //! but the recipe.
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use super::problem::Problem;
 use super::read::{At, Section};
 use super::types::*;
 use super::within::{ABOVE_ZERO, FROM_ONE, FROM_ZERO, SHARE, UNIT};
-use super::{generator, outputs, schema};
+use super::{arms, classifier, generator, outputs, schema};
 
 /// Reads the whole recipe, without its path, lines and text; `None` if a required part is missing or wrong.
 pub(super) fn recipe(root: &Section<'_, '_>, name: &str) -> Option<Recipe> {
@@ -22,8 +23,8 @@ pub(super) fn recipe(root: &Section<'_, '_>, name: &str) -> Option<Recipe> {
     let generator = generator::read(root);
     let filter = filter(root);
     let (emit, report) = outputs::read(root, name, dataset.as_ref());
-    let classifier = classifier(root);
-    let compare = compare(root);
+    let classifier = classifier::read(root);
+    let compare = arms::read(root);
     Some(Recipe {
         name: name.to_string(),
         path: PathBuf::new(),
@@ -107,8 +108,8 @@ fn folder_inside(section: &Section<'_, '_>, key: &str) -> Option<At<String>> {
     None
 }
 
-/// The name of a species becomes a folder of the tree that is written, so it has to be fit for one.
-fn species(section: &Section<'_, '_>, key: &str, name: At<&str>) -> Option<String> {
+/// The name of a species becomes a folder of the tree that is written, so it has to be fit for one; that of an arm too.
+pub(super) fn species(section: &Section<'_, '_>, key: &str, name: At<&str>) -> Option<String> {
     let text = name.value;
     if text != "." && text != ".." && !text.contains(['/', '\\']) && !text.contains(char::is_control) {
         return Some(text.to_string());
@@ -225,39 +226,4 @@ fn filter(root: &Section<'_, '_>) -> Filter {
         species_kid_max: section.number("species_kid_max", FROM_ZERO).map(|kid| kid.value),
         features: features.unwrap_or(Features::Classifier),
     }
-}
-
-fn classifier(root: &Section<'_, '_>) -> Classifier {
-    let section = table(root, "classifier");
-    let weights = section.filled("weights", "a file of weights").map(|file| PathBuf::from(file.value));
-    // Fine-tuning wants smaller steps than training from nothing (Kornblith et al. 2019, appendix A).
-    let learning_rate = if section.has("weights") { 0.01 } else { 0.05 };
-    let seed = |item| section.whole_of("seeds", item, 0..=i64::MAX as u64);
-    let seeds = section.distinct("seeds", "whole numbers", 1, seed);
-    Classifier {
-        arch: value(section.choice("arch"), Arch::ResNet18),
-        weights,
-        size: value(section.whole("size", 32..=1024), 224) as usize,
-        steps: value(section.count("steps", 1), 2000),
-        // Batch normalisation has no statistics of a single image.
-        batch: value(section.whole("batch", 2..=4096), 32) as usize,
-        learning_rate: value(section.number("learning_rate", ABOVE_ZERO), learning_rate),
-        precision: value(section.choice("precision"), Precision::Fp32),
-        seeds: seeds.map_or(vec![0, 1, 2, 3, 4], |seeds| seeds.into_iter().map(|seed| seed.value).collect()),
-    }
-}
-
-fn compare(root: &Section<'_, '_>) -> Compare {
-    let section = table(root, "compare");
-    let arms = section.distinct("arms", "arms", 1, |item| section.choice_of::<Arm>("arms", item));
-    let arms = arms.map_or(vec![Arm::Real, Arm::Oversampled, Arm::Augmented], |arms| {
-        let arms: Vec<Arm> = arms.into_iter().map(|arm| arm.value).collect();
-        if !arms.contains(&Arm::Real) {
-            let at = section.get("arms").map_or(0..0, |list| list.span());
-            let allowed = "a list with `real`, the baseline of every comparison";
-            section.impossible("arms", at, "`real` is not among them", allowed);
-        }
-        arms
-    });
-    Compare { arms, tail: value(section.number("tail", SHARE), 0.33) }
 }

@@ -127,10 +127,43 @@ arch = "resnet18"                        # resnet18 | resnet34 | resnet50
 size = {classifier_size}
 steps = {classifier_steps:<33}# the same for every arm
 batch = 32
+# learning_rate = 0.05
+# precision = "fp32"                     # or "bf16", "fp16" (on GPUs)
 seeds = [0, 1, 2, 3, 4]
+# optimiser = "sgd"                      # or "adamw"
+# momentum = 0.9                         # of SGD
+# weight_decay = 5e-4
+# warmup = 0.1                           # share of the steps in which the learning rate climbs
+# label_smoothing = 0.1
+# crop_min = 0.35                        # the smallest crop's area over the photo's
+# augment = "plain"                      # crops and flips; or "randaug", "trivialaug" on top
+# randaug_ops = 2
+# randaug_magnitude = 9                  # 0 to 30
+# erasing = 0.0                          # probability that a rectangle is erased
+# mixup = 0.0                            # 0.2 is usual; 0: off
+# cutmix = 0.0                           # 1.0 is usual
+# ema = 0.999                            # a moving average of the weights becomes the result; false: the last ones do
+# freeze = "layer2"                      # with `weights`: the layers up to it stay as they are
+# layer_decay = 0.7                      # each stage's learning rate over the next one's
+# synthetic_share = 0.5                  # of a batch, in arms with real and synthetic images; false: as they come
+# synthetic_weight = 1.0                 # how much a synthetic image counts in the loss
+# patience = 3                           # stop after so many validations that are no better (arms then differ in steps)
+# checkpoint_minutes = 1.0
+# memory_mb = 2048                       # decoded photos kept in memory
+# [classifier.jitter]                    # how far from 1 a factor may be, and from 0 the hue's turn
+# brightness = 0.2
+# contrast = 0.2
+# saturation = 0.2
+# hue = 0.05
 
 [compare]
-arms = ["real", "oversampled", "augmented"]
+arms = ["real", "oversampled", "augmented"]   # also "real+randaug", "augmented+randaug", "synthetic", "dose"
+# doses = [0.5, 1, 2]                    # `dose`: an arm each, with so many times the synthetic images
+# [compare.arm.mine]                     # an arm of your own
+# dose = 1.0                             # 0: no synthetic images
+# sampling = "class-balanced"            # or "uniform"
+# augment = "plain"                      # or "randaug"
+# synthetic_share = 0.5                  # of every batch
 tail = 0.33                              # the rarest third is reported by itself
 
 [report]

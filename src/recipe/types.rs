@@ -288,6 +288,88 @@ pub struct Classifier {
     pub learning_rate: f64,
     pub precision: Precision,
     pub seeds: Vec<u64>,
+    pub training: Training,
+}
+
+/// The keys of `[classifier]` that a plain recipe leaves out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Training {
+    pub optimiser: Optimiser,
+    /// Of SGD, with Nesterov's look-ahead; in [0, 1).
+    pub momentum: f64,
+    /// Of weights, not of batch norms and biases.
+    pub weight_decay: f64,
+    /// Share of the steps in which the learning rate climbs, in [0, 1).
+    pub warmup: f64,
+    /// Share of the target that is spread over all species, in [0, 1).
+    pub label_smoothing: f64,
+    /// The smallest crop's area over the photo's, in (0, 1].
+    pub crop_min: f64,
+    pub augment: Augment,
+    /// Operations of RandAugment, 1 to 14.
+    pub randaug_ops: usize,
+    /// Of RandAugment, 0 to 30.
+    pub randaug_magnitude: usize,
+    pub jitter: Jitter,
+    /// Probability that a rectangle of a view is erased.
+    pub erasing: f64,
+    /// The Beta distribution's parameter; 0 is off.
+    pub mixup: f64,
+    /// The same.
+    pub cutmix: f64,
+    /// Decay of the moving average of the weights that becomes the result, in [0, 1); `None`: the last weights do.
+    pub ema: Option<f64>,
+    pub freeze: Freeze,
+    /// The learning rate of each stage over that of the next, up to the head; in (0, 1].
+    pub layer_decay: f64,
+    /// Share of synthetic images in the batches of arms that have both kinds, in [0, 1]; `None`: as they come.
+    pub synthetic_share: Option<f64>,
+    /// How much a synthetic image counts in the loss, where a real one counts 1.
+    pub synthetic_weight: f64,
+    /// Stops after so many validations in a row that are not better, with the best one's weights.
+    pub patience: Option<usize>,
+    /// Minutes between kept states of a fit; changes no result.
+    pub checkpoint_minutes: f64,
+    /// Megabytes of decoded photos that a fit keeps in memory; changes no result.
+    pub memory_mb: u64,
+}
+
+/// What turns gradients into steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Optimiser {
+    Sgd,
+    AdamW,
+}
+
+/// How train images are varied as they are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Augment {
+    /// Crops and flips.
+    Plain,
+    /// RandAugment (Cubuk et al. 2020) on top.
+    RandAugment,
+    /// TrivialAugment Wide (Müller and Hutter 2021) on top.
+    TrivialAugment,
+}
+
+/// `[classifier.jitter]`: how far from 1 a factor may be, and from 0 the hue's turn (at most 0.5).
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Jitter {
+    pub brightness: f64,
+    pub contrast: f64,
+    pub saturation: f64,
+    pub hue: f64,
+}
+
+/// Up to where the network stays as its `weights` are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freeze {
+    None,
+    Stem,
+    Layer1,
+    Layer2,
+    Layer3,
+    Layer4,
 }
 
 /// Residual networks (He et al. 2016).
@@ -301,19 +383,48 @@ pub enum Arch {
 /// `[compare]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Compare {
+    /// `real` among them; no two of one name.
     pub arms: Vec<Arm>,
     /// Share of the species, rarest first, that is reported by itself; in (0, 1].
     pub tail: f64,
 }
 
-/// A training set to compare.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Arm {
+/// A training set to compare, and how classifiers are trained on it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Arm {
+    /// As results spell it.
+    pub name: String,
+    /// Whether the real train photos are in it.
+    pub real: bool,
+    /// So many times the synthetic images that the recipe wants, 0 or more.
+    pub dose: f64,
+    pub sampling: Sampling,
+    /// In place of what `[classifier]` says of all arms.
+    pub augment: Option<Augment>,
+    /// Likewise, in (0, 1].
+    pub synthetic_share: Option<f64>,
+}
+
+/// How an arm's images are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sampling {
+    /// Every image equally often.
+    Uniform,
+    /// Every species equally often.
+    ClassBalanced,
+}
+
+/// What `[compare] arms` calls the arms that need no table of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArmWord {
     Real,
     Oversampled,
     Augmented,
     RealRandAugment,
+    AugmentedRandAugment,
     Synthetic,
+    /// An arm for each of `doses`.
+    Dose,
 }
 
 /// `[report]`.

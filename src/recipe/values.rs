@@ -143,7 +143,7 @@ impl<'r, 't> Section<'r, 't> {
         }
     }
 
-    /// A finite number under a key that may be any, likewise.
+    /// A finite number under a key that may be any, likewise; `says`: what is allowed, in words.
     pub fn number_of(&self, key: &str, value: &Spanned<DeValue<'_>>, allowed: Within, says: &str) -> Option<At<f64>> {
         let number = match value.get_ref() {
             DeValue::Float(written) => written.as_str().parse().unwrap_or(f64::NAN),

@@ -1,7 +1,7 @@
 //! What is odd about a recipe without being wrong. Knows the types.
 
+use super::types::Link;
 use super::types::TOKEN;
-use super::types::{Arm, Link};
 use super::types::{Encode, GeneratorKind, ImageFormat, Mode, Recipe};
 
 /// A line for everything that the recipe says and that is likely to be a slip, or has no effect, in the order of
@@ -63,8 +63,13 @@ pub fn warnings(recipe: &Recipe) -> Vec<String> {
         let key = format!("balance.species.{name}");
         say(&key, format!("`rename` calls `{name}` `{new}`: give the number to that one"));
     }
-    if !recipe.compare.arms.contains(&Arm::Augmented) {
+    if !recipe.compare.arms.iter().any(|arm| arm.real && arm.dose > 0.0) {
         say("compare.arms", "`arms` holds no `augmented`: nothing says whether the synthetic images help".into());
+    }
+    if recipe.lines.contains_key("compare.doses")
+        && !recipe.compare.arms.iter().any(|arm| arm.name.starts_with("dose-"))
+    {
+        say("compare.doses", "`doses` has no effect: `arms` does not name `dose`".into());
     }
     out.sort_by_key(|(line, _)| *line);
     out.into_iter().map(|(_, warning)| warning).collect()

@@ -12,6 +12,10 @@ pub(super) struct Within {
 
 /// (0, 1]
 pub(super) const SHARE: Within = Within { low: 0.0, low_is_out: true, high: 1.0 };
+/// (0, 10]
+pub(super) const DOSE: Within = Within { low: 0.0, low_is_out: true, high: 10.0 };
+/// [0, 10]
+pub(super) const DOSE_OR_NONE: Within = Within { low: 0.0, low_is_out: false, high: 10.0 };
 /// [0, 1]
 pub(super) const UNIT: Within = Within { low: 0.0, low_is_out: false, high: 1.0 };
 /// (0, inf)
@@ -22,6 +26,11 @@ pub(super) const FROM_ZERO: Within = Within { low: 0.0, low_is_out: false, high:
 pub(super) const ANY: Within = Within { low: f64::NEG_INFINITY, low_is_out: false, high: f64::INFINITY };
 /// [1, inf)
 pub(super) const FROM_ONE: Within = Within { low: 1.0, low_is_out: false, high: f64::INFINITY };
+
+/// [0, 1), as far as anyone means it
+pub(super) const BELOW_ONE: Within = Within { low: 0.0, low_is_out: false, high: 0.99999 };
+/// [0, 0.5]
+pub(super) const HALF: Within = Within { low: 0.0, low_is_out: false, high: 0.5 };
 
 impl Within {
     /// Whether `x` is finite and inside.

@@ -25,6 +25,14 @@ struct ComparisonRow<'a> {
     tail_p: Option<f64>,
     smallest_difference: Option<f64>,
     test_images: usize,
+    p_unadjusted: Option<f64>,
+    micro_difference: Option<f64>,
+    head_difference: Option<f64>,
+    head_low: Option<f64>,
+    head_high: Option<f64>,
+    head_p: Option<f64>,
+    seeds: usize,
+    comparisons: usize,
 }
 
 /// A row of `predictions.csv`.
@@ -40,7 +48,7 @@ struct PredictionRow<'a> {
 
 /// A row a comparison.
 pub fn write_comparison(results: &Results, out: &mut dyn Write) -> io::Result<()> {
-    const HEADER: [&str; 14] = [
+    const HEADER: [&str; 22] = [
         "arm",
         "baseline",
         "difference",
@@ -55,6 +63,14 @@ pub fn write_comparison(results: &Results, out: &mut dyn Write) -> io::Result<()
         "tail_p",
         "smallest_difference",
         "test_images",
+        "p_unadjusted",
+        "micro_difference",
+        "head_difference",
+        "head_low",
+        "head_high",
+        "head_p",
+        "seeds",
+        "comparisons",
     ];
     table(out, &HEADER, results.comparisons.iter().map(|c| Ok(comparison_row(c))))
 }
@@ -118,6 +134,14 @@ fn comparison_row(c: &Comparison) -> ComparisonRow<'_> {
         tail_p: known(c.tail.and_then(|tail| tail.p)),
         smallest_difference: known(c.smallest_difference),
         test_images: c.test_images,
+        p_unadjusted: known(c.p_unadjusted),
+        micro_difference: known(Some(c.micro_difference)),
+        head_difference: known(c.head.map(|head| head.difference)),
+        head_low: known(c.head.and_then(|head| head.low)),
+        head_high: known(c.head.and_then(|head| head.high)),
+        head_p: known(c.head.and_then(|head| head.p)),
+        seeds: c.design.seeds,
+        comparisons: c.design.comparisons,
     }
 }
 

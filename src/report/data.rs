@@ -43,6 +43,10 @@ pub struct Results {
     /// In the recipe's order.
     pub arms: Vec<ArmResult>,
     pub comparisons: Vec<Comparison>,
+    /// Classifiers that are trained and those that the recipe asks for, while they are not all; `None` once they are.
+    pub unfinished: Option<Unfinished>,
+    /// Classifiers that are written beside the results.
+    pub models: Vec<SavedModel>,
     /// Shortfalls, warnings, reservations: whole sentences.
     pub notes: Vec<String>,
     /// What the guards against copies and leaks saw, a guard each. In the report only.
@@ -63,6 +67,23 @@ pub struct Results {
     /// One entry an arm and seed; for `predictions.csv`.
     #[serde(skip)]
     pub predictions: Vec<Predictions>,
+}
+
+/// How far the training is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Unfinished {
+    pub trained: usize,
+    pub asked_for: usize,
+}
+
+/// A classifier that is written beside the results, chosen by its accuracy on valid.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct SavedModel {
+    /// Its folder, relative to the results.
+    pub path: String,
+    pub arm: String,
+    pub seed: u64,
+    pub valid_accuracy: Option<f64>,
 }
 
 /// What made the synthetic images.
@@ -173,6 +194,8 @@ pub struct Baseline {
 pub struct ArmResult {
     /// `real`, `oversampled`, `augmented`, ...
     pub name: String,
+    /// What it is made of and how it is drawn.
+    pub made_of: MadeOf,
     /// Files in the training set, each counted once.
     pub train_images: usize,
     /// How many of them are synthetic.
@@ -184,14 +207,51 @@ pub struct ArmResult {
     pub macro_accuracy: Vec<f64>,
     /// The same over the tail species alone; `None` where the tail has no test image.
     pub tail_accuracy: Vec<Option<f64>>,
+    /// The same over all other species.
+    pub head_accuracy: Vec<Option<f64>>,
     /// Share of test images named rightly, one a seed.
     pub micro_accuracy: Vec<f64>,
+    /// Expected calibration error over [`CALIBRATION_BINS`] bins, one a seed.
+    pub calibration_error: Vec<f64>,
     /// Interval of the mean macro accuracy, where it was worked out.
     pub macro_interval: Option<Interval>,
     /// Interval of the mean tail accuracy, where it was worked out.
     pub tail_interval: Option<Interval>,
     /// In the order of [`Results::species`].
     pub species: Vec<SpeciesRecall>,
+    /// The most frequent errors over all seeds, up to [`CONFUSIONS`], most images first.
+    pub confusions: Vec<Confusion>,
+}
+
+/// Bins of [`ArmResult::calibration_error`].
+pub const CALIBRATION_BINS: usize = 15;
+/// How many kinds of errors an arm's results name.
+pub const CONFUSIONS: usize = 20;
+
+/// What an arm trains on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct MadeOf {
+    /// Whether the real photos are in it.
+    pub real: bool,
+    /// So many times the synthetic images that the recipe wants.
+    pub dose: f64,
+    /// `uniform` or `class-balanced`.
+    pub sampling: String,
+    /// `plain`: crops and flips; `randaug`: RandAugment too.
+    pub augment: String,
+    /// Share of the synthetic images in a batch; `None`: as they come.
+    pub synthetic_share: Option<f64>,
+}
+
+/// Images of one species that were called another.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Confusion {
+    pub species: String,
+    pub called: String,
+    /// Over all seeds.
+    pub images: usize,
+    /// Of the species' answers over all seeds.
+    pub share: f64,
 }
 
 /// Ends of a confidence interval.
@@ -219,22 +279,45 @@ pub struct Comparison {
     /// Ends of its bootstrap interval.
     pub low: Option<f64>,
     pub high: Option<f64>,
-    /// Of the permutation test.
+    /// Of the permutation test, Holm-adjusted over all comparisons.
     pub p: Option<f64>,
+    /// As it is by itself.
+    pub p_unadjusted: Option<f64>,
     pub verdict: Verdict,
     /// Coverage of the intervals, such as 0.95.
     pub confidence: f64,
-    /// The tail species by themselves.
+    /// Mean paired difference in the share of test images named rightly.
+    pub micro_difference: f64,
+    /// The tail species by themselves; their p is not adjusted.
     pub tail: Option<TailDifference>,
+    /// All other species by themselves, likewise.
+    pub head: Option<TailDifference>,
     /// One a seed.
     pub mcnemar: Vec<McNemar>,
     /// About the smallest difference that this test set and these seeds could have shown.
     pub smallest_difference: Option<f64>,
+    /// What the smallest difference rests on.
+    pub design: PairDesign,
     /// Test images both arms were asked about.
     pub test_images: usize,
 }
 
-/// [`Comparison`]'s difference over the tail species alone.
+/// How two arms vary, as it was measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct PairDesign {
+    /// Seeds that both arms have.
+    pub seeds: usize,
+    /// Questions among which p is adjusted.
+    pub comparisons: usize,
+    /// Share of the test images, weighted by species, on which just one of the two is right in a run.
+    pub disagreement: f64,
+    /// Share of its variance that repeats with every seed.
+    pub persistent: f64,
+    /// Standard deviation, over seeds, of what moves all images alike.
+    pub run_std: f64,
+}
+
+/// [`Comparison`]'s difference over a group of species alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct TailDifference {
     pub difference: f64,

@@ -116,6 +116,13 @@ pub fn results(species: usize) -> Results {
         species: counts,
         arms,
         comparisons,
+        unfinished: None,
+        models: vec![SavedModel {
+            path: "models/augmented".into(),
+            arm: "augmented".into(),
+            seed: 2,
+            valid_accuracy: Some(0.714),
+        }],
     }
 }
 
@@ -156,8 +163,11 @@ fn comparison(arm: &str, baseline: &str, difference: f64, interval: [f64; 2], p:
         low: Some(low),
         high: Some(high),
         p: Some(p),
+        p_unadjusted: Some(p / 2.0),
         verdict: Verdict::NotShown,
         confidence: 0.95,
+        micro_difference: 0.9 * difference,
+        head: Some(TailDifference { difference: 0.5 * difference, low: Some(low), high: Some(high), p: Some(p) }),
         tail: Some(TailDifference {
             difference: 3.0 * difference,
             low: Some(3.0 * low),
@@ -166,6 +176,7 @@ fn comparison(arm: &str, baseline: &str, difference: f64, interval: [f64; 2], p:
         }),
         mcnemar: (0..3).map(|seed| McNemar { seed, only_arm: 18 - seed as usize, only_baseline: 14, p: 0.6 }).collect(),
         smallest_difference: Some(0.034),
+        design: PairDesign { seeds: 3, comparisons: 3, disagreement: 0.25, persistent: 0.5, run_std: 0.01 },
         test_images: 240,
     }
 }
@@ -177,13 +188,22 @@ fn arm(name: &str, counts: &[SpeciesCounts], gain: f64) -> ArmResult {
     let recall = |i: usize, seed: usize| ((at(0.5, seed) + 0.4 * wave(i)) * 10.0).round().min(10.0) / 10.0;
     ArmResult {
         name: name.into(),
+        made_of: MadeOf {
+            real: true,
+            dose: if kept > 0 { 1.0 } else { 0.0 },
+            sampling: if name == "oversampled" { "class-balanced" } else { "uniform" }.into(),
+            augment: "plain".into(),
+            synthetic_share: None,
+        },
         train_images: real + kept,
         synthetic_images: kept,
         steps: 600,
         seeds: vec![0, 1, 2],
         macro_accuracy: (0..3).map(|seed| at(0.69, seed)).collect(),
         tail_accuracy: (0..3).map(|seed| Some(at(0.52, seed) + gain)).collect(),
+        head_accuracy: (0..3).map(|seed| Some(at(0.75, seed))).collect(),
         micro_accuracy: (0..3).map(|seed| at(0.70, seed)).collect(),
+        calibration_error: (0..3).map(|seed| 0.06 + 0.01 * wave(seed)).collect(),
         macro_interval: Some(Interval { low: 0.66 + gain, high: 0.72 + gain }),
         tail_interval: Some(Interval { low: 0.47 + gain, high: 0.56 + gain }),
         species: counts
@@ -192,6 +212,14 @@ fn arm(name: &str, counts: &[SpeciesCounts], gain: f64) -> ArmResult {
             .map(|(i, s)| SpeciesRecall {
                 name: s.name.clone(),
                 recall: (0..3).map(|seed| Some(recall(i, seed))).collect(),
+            })
+            .collect(),
+        confusions: (1..counts.len().min(4))
+            .map(|i| Confusion {
+                species: counts[i].name.clone(),
+                called: counts[i - 1].name.clone(),
+                images: 9 - i,
+                share: (9 - i) as f64 / 30.0,
             })
             .collect(),
     }

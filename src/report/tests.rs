@@ -142,7 +142,9 @@ fn what_was_not_measured_is_null_an_empty_field_and_a_dash() {
         low: None,
         high: None,
         p: None,
+        p_unadjusted: None,
         tail: None,
+        head: None,
         smallest_difference: None,
         ..r.comparisons[0].clone()
     };
@@ -151,7 +153,7 @@ fn what_was_not_measured_is_null_an_empty_field_and_a_dash() {
     let json: Value = serde_json::from_str(&file(&r, "metrics.json")).unwrap();
     assert!(json["comparisons"][0]["p"].is_null() && json["arms"][0]["tail_accuracy"][2].is_null());
     let csv = file(&r, "comparison.csv");
-    assert_eq!(csv.lines().nth(1), Some("oversampled,real,0.0042,,,,not shown,0.95,,,,,,240"));
+    assert_eq!(csv.lines().nth(1), Some("oversampled,real,0.0042,,,,not shown,0.95,,,,,,240,,0.00378,,,,,3,3"));
     assert_eq!(file(&r, "history.csv"), "arm,seed,step,loss,valid_accuracy,learning_rate\nreal,0,10,,,\n");
     let page = page(&r);
     assert!(page.contains("<td class=\"n\">+0.4</td><td class=\"n\">–</td><td class=\"n\">–</td>"));

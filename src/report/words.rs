@@ -121,6 +121,10 @@ pub(super) fn main_comparison(results: &Results) -> Option<&Comparison> {
 
 /// The whole result in one plain sentence.
 pub fn headline(results: &Results) -> String {
+    if let Some(unfinished) = results.unfinished {
+        let (trained, all) = (unfinished.trained, text::count(unfinished.asked_for, "classifier"));
+        return format!("Not finished: {trained} of {all} are trained, and nothing is said before all are.");
+    }
     let Some(main) = main_comparison(results) else {
         return "No arms were compared, so nothing is said about whether the images help.".to_string();
     };
@@ -171,11 +175,15 @@ mod tests {
             low: Some(-0.008),
             high: Some(0.031),
             p: Some(0.24),
+            p_unadjusted: Some(0.12),
             verdict: Verdict::NotShown,
             confidence: 0.95,
+            micro_difference: 0.01,
             tail: None,
+            head: None,
             mcnemar: vec![],
             smallest_difference: None,
+            design: Default::default(),
             test_images: 240,
         };
         let expected =

@@ -1,20 +1,25 @@
 //! Trains every arm with every seed on equal steps, and asks each classifier about the same test images.
 
 use crate::error::Result;
-use crate::plan::Step;
-use crate::plan::inputs;
+use crate::plan::dose::{Offer, taken};
+use crate::plan::inputs::{self, Digest};
+use crate::plan::{Key, Step};
 use crate::recipe;
-use crate::train::{HistoryRow, Sampling};
+use crate::train::HistoryRow;
 
 use super::emit::{self, Synthetic};
 use super::model::{self, Arm, FittedClassifier};
 use super::score::CLASSIFIER_BATCH;
-use super::session::Session;
+use super::session::{Mode, Session};
 use super::survey::Survey;
+use super::tensorboard;
 
 /// One trained classifier's answers.
+#[derive(Clone)]
 pub struct Run {
     pub seed: u64,
+    /// Its weights' blob.
+    pub weights: Digest,
     pub history: Vec<HistoryRow>,
     /// The species named for each test image.
     pub predicted: Vec<usize>,
@@ -23,53 +28,76 @@ pub struct Run {
 }
 
 /// An arm with its runs, in the order of the recipe's seeds.
+#[derive(Clone)]
 pub struct ArmRuns {
-    pub name: String,
+    pub arm: recipe::Arm,
     pub train_images: usize,
     pub synthetic_images: usize,
+    /// Of its first seed's fit: arms of one key are one arm by several names.
+    pub key: Key,
     pub runs: Vec<Run>,
 }
 
-/// All arms of the recipe; `None` if planning and some run is not there. `each` is called after each run with what
-/// there is so far.
-pub fn arms(session: &mut Session<'_>, survey: &Survey, synthetic: &[Synthetic]) -> Result<Option<Vec<ArmRuns>>> {
-    let mut all = Vec::new();
+/// Hears of every classifier that was trained, with what there is so far.
+pub type Each<'e> = &'e mut dyn FnMut(&mut Session<'_>, &[ArmRuns]) -> Result<()>;
+
+/// All arms of the recipe, seed by seed, so that what there is at any time can be compared; `None` if planning and some
+/// run is not there.
+pub fn arms(
+    session: &mut Session<'_>,
+    survey: &Survey,
+    synthetic: &[Synthetic],
+    each: Each<'_>,
+) -> Result<Option<Vec<ArmRuns>>> {
+    let (mut sets, mut all) = (Vec::new(), Vec::new());
+    for asked in &session.recipe.compare.arms {
+        let set = set(session, survey, synthetic, asked);
+        let first = session.recipe.classifier.seeds.first().copied().unwrap_or(0);
+        let key = model::classifier_inputs(session, survey, &set, first)?.0.key();
+        let (arm, train_images, synthetic_images) = (asked.clone(), set.items.len(), set.synthetic);
+        all.push(ArmRuns { arm, train_images, synthetic_images, key, runs: Vec::new() });
+        sets.push(set);
+    }
     let mut due = false;
-    for &kind in &session.recipe.compare.arms {
-        let arm = arm(session, survey, synthetic, kind);
-        let mut runs = Vec::new();
-        for &seed in &session.recipe.classifier.seeds {
-            let Some(fitted) = model::classifier(session, survey, Step::Arms, &arm, seed)? else {
+    let mut told = session.ledger.made_of(Step::Arms);
+    for &seed in &session.recipe.classifier.seeds {
+        for (set, arm) in sets.iter().zip(0..) {
+            let Some(fitted) = model::classifier(session, survey, Step::Arms, set, seed)? else {
                 due = true;
                 continue;
             };
-            match predict(session, survey, &arm, seed, fitted)? {
-                Some(run) => runs.push(run),
+            match predict(session, survey, set, seed, fitted)? {
+                Some(run) => {
+                    if let Some(dir) = &session.options.tensorboard {
+                        tensorboard::write(dir, &set.asked.name, seed, &run.history)?;
+                    }
+                    all[arm].runs.push(run);
+                }
                 None => due = true,
             }
+            let made = session.ledger.made_of(Step::Arms);
+            if session.mode == Mode::Build && made > told {
+                told = made;
+                each(session, &all)?;
+            }
         }
-        all.push(ArmRuns { name: arm.name, train_images: arm.items.len(), synthetic_images: arm.synthetic, runs });
     }
     Ok((!due).then_some(all))
 }
 
-fn arm(session: &Session<'_>, survey: &Survey, synthetic: &[Synthetic], kind: recipe::Arm) -> Arm {
-    let (items, list) = emit::augmented_list(survey, synthetic);
-    match kind {
-        recipe::Arm::Oversampled | recipe::Arm::Real | recipe::Arm::RealRandAugment => {
-            model::real_arm_of(survey, session, kind)
-        }
-        recipe::Arm::Augmented => {
-            let mut arm = model::real_arm(survey, session, kind.name(), Sampling::Uniform);
-            arm.synthetic = items.len();
-            arm.items.extend(items);
-            arm.list.append(&list);
-            arm
-        }
-        recipe::Arm::Synthetic => {
-            Arm { name: kind.name().to_string(), sampling: Sampling::Uniform, synthetic: items.len(), items, list }
-        }
+/// An arm's training set: real photos first, then its dose of the synthetic images.
+fn set(session: &Session<'_>, survey: &Survey, synthetic: &[Synthetic], asked: &recipe::Arm) -> Arm {
+    let mut arm = model::real_arm(survey, session, asked);
+    if asked.dose > 0.0 {
+        let offer = |image: &Synthetic| Offer { species: image.species, key: image.key, more: image.more };
+        let offers: Vec<Offer> = synthetic.iter().map(offer).collect();
+        let places = taken(&offers, &survey.wanted, asked.dose);
+        let (items, list) = emit::trained_on(survey, places.iter().map(|&place| &synthetic[place]));
+        arm.synthetic = items.len();
+        arm.items.extend(items);
+        arm.list.append(&list);
     }
+    arm
 }
 
 fn predict(
@@ -80,7 +108,7 @@ fn predict(
     fitted: FittedClassifier,
 ) -> Result<Option<Run>> {
     let inputs = inputs::predictions(fitted.digest, &survey.test_list);
-    let slot = format!("predictions {} seed {seed}", arm.name);
+    let slot = predictions_slot(&arm.asked.name, seed);
     let found = session.obtain_bytes(Step::Arms, &slot, &inputs, "probabilities", |session, record| {
         let photos = model::files(session, survey, &survey.cut.test);
         let said = model::open(session, survey, &fitted)?.predict(&photos, CLASSIFIER_BATCH)?;
@@ -98,5 +126,10 @@ fn predict(
         predicted.push(top);
         probability.push(f64::from(row[top]));
     }
-    Ok(Some(Run { seed, history: fitted.history, predicted, probability }))
+    Ok(Some(Run { seed, weights: fitted.digest, history: fitted.history, predicted, probability }))
+}
+
+/// The name of a run's answers.
+pub fn predictions_slot(arm: &str, seed: u64) -> String {
+    format!("predictions {arm} seed {seed}")
 }

@@ -1,7 +1,7 @@
 //! From wanted numbers to kept images: candidates are made, scored and judged in rounds, each of which makes up for
 //! what the one before dropped, until every species is full or has used up its candidates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use rayon::prelude::*;
 
@@ -35,32 +35,40 @@ pub fn choose(
 ) -> Result<Option<Selection>> {
     let mut scorer = score::Scorer::new(session, survey);
     let mut look = survey.wanted.clone();
+    // Beyond those stand the ones that arms with a larger dose have. They are made along with the tree's and settled after
+    // them, so that they change nothing of the tree; the gates are the tree's alone.
+    let mut ahead = survey.most.clone();
     // What depends on the other candidates is settled once: whoever went in one round does not come back in the next, so
     // that a species never keeps more than it wants.
     let mut settled: BTreeMap<Key, (Verdict, Option<Key>)> = BTreeMap::new();
     let mut twins = Twins::default();
+    // What the gates came to, once the tree's candidates are settled.
+    let mut gates: Option<gate::Outcome> = None;
     let mut losses = 0;
     loop {
-        let all = wanted(session, survey, model, &look);
+        ahead.iter_mut().zip(&look).for_each(|(ahead, &look)| *ahead = look.max(*ahead));
+        let all = wanted(session, survey, model, &ahead);
         let found = make::look_up(session.store, &all);
-        count(session, survey, &all, &found, &look);
+        count(session, survey, &all, &found, &ahead);
         let Some(made) = make::candidates(session, survey, model, &all, found)? else {
-            count_refills(session, survey, model, &look);
+            count_refills(session, survey, model, &ahead);
             return Ok(None);
         };
         let Some(baseline) = baseline.filter(|_| until > Step::Candidates) else {
-            count_refills(session, survey, model, &look);
+            count_refills(session, survey, model, &ahead);
             return Ok(None);
         };
+        let beyond = beyond(&all, &look);
         let (all, images, flawed) = without_flawed(all, made);
         let scored = match scorer.score(session, survey, baseline, &all, &images)? {
             score::Outcome::Due => {
-                count_refills(session, survey, model, &look);
+                count_refills(session, survey, model, &ahead);
                 return Ok(None);
             }
             // A damaged entry was forgotten: make it again, unless the disk loses everything.
             score::Outcome::Lost if losses < LOSSES => {
                 losses += 1;
+                gates = None;
                 continue;
             }
             score::Outcome::Lost => return Err(keeps_losing(session)),
@@ -83,7 +91,7 @@ pub fn choose(
             .collect();
         let filter = session.recipe.filter.clone();
         if realism::asked_for(&filter) && !realism::score(session, survey, baseline, &mut candidates)? {
-            count_refills(session, survey, model, &look);
+            count_refills(session, survey, model, &ahead);
             return Ok(None);
         }
         for candidate in &mut candidates {
@@ -96,32 +104,58 @@ pub fn choose(
             candidates.extend(flawed);
             candidates.sort_by_key(|candidate| candidate.species);
         }
-        if let Some(threshold) = filter.duplicate_max {
-            if !twins.settle(session, threshold, &mut candidates)? {
-                count_refills(session, survey, model, &look);
+        let (mut more, mut candidates): (Vec<_>, Vec<_>) =
+            candidates.into_iter().partition(|candidate| beyond.contains(&candidate.key));
+        let tree: [&[usize]; 2] = [&survey.wanted, &survey.caps];
+        let outcome = match gates.take() {
+            Some(outcome) => outcome,
+            None => {
+                if let Some(threshold) = filter.duplicate_max {
+                    if !twins.settle(session, threshold, &mut candidates)? {
+                        count_refills(session, survey, model, &ahead);
+                        return Ok(None);
+                    }
+                    settle(&candidates, &mut settled);
+                }
+                if let Some(next) = next_round(tree, [&candidates], &look) {
+                    look = next;
+                    continue;
+                }
+                let mut outcome = gate::Outcome::default();
+                if gate::asked_for(&filter) {
+                    let Some(found) = gate::enforce(session, survey, baseline, &mut candidates)? else {
+                        count_refills(session, survey, model, &ahead);
+                        return Ok(None);
+                    };
+                    settle(&candidates, &mut settled);
+                    if let Some(next) = next_round(tree, [&candidates], &look) {
+                        look = next;
+                        continue;
+                    }
+                    gate::refuse_unmet(session, survey, baseline, &found)?;
+                    outcome = found;
+                }
+                outcome
+            }
+        };
+        if let (Some(threshold), false) = (filter.duplicate_max, more.is_empty()) {
+            // Those that the tree keeps come first, whatever their keys: they stayed in an earlier call.
+            let in_tree = candidates.len();
+            candidates.append(&mut more);
+            let compared = twins.settle(session, threshold, &mut candidates)?;
+            more = candidates.split_off(in_tree);
+            if !compared {
+                count_refills(session, survey, model, &ahead);
                 return Ok(None);
             }
-            settle(&candidates, &mut settled);
+            settle(&more, &mut settled);
         }
-        if let Some(next) = next_round(survey, &candidates, &look) {
-            look = next;
+        if let Some(next) = next_round([&survey.most, &survey.most_caps], [&candidates, &more], &ahead) {
+            ahead = next;
+            gates = Some(outcome);
             continue;
         }
-        let mut gates = gate::Outcome::default();
-        if gate::asked_for(&filter) {
-            let Some(outcome) = gate::enforce(session, survey, baseline, &mut candidates)? else {
-                count_refills(session, survey, model, &look);
-                return Ok(None);
-            };
-            settle(&candidates, &mut settled);
-            if let Some(next) = next_round(survey, &candidates, &look) {
-                look = next;
-                continue;
-            }
-            gate::refuse_unmet(session, survey, baseline, &outcome)?;
-            gates = outcome;
-        }
-        return finish(session, survey, candidates, gates).map(Some);
+        return finish(session, survey, candidates, more, outcome).map(Some);
     }
 }
 
@@ -134,6 +168,16 @@ fn settle(candidates: &[Candidate], settled: &mut BTreeMap<Key, (Verdict, Option
             settled.insert(candidate.key, (candidate.verdict, candidate.twin));
         }
     }
+}
+
+/// The keys beyond the first `look` of each species.
+fn beyond(all: &[Wanted], look: &[usize]) -> HashSet<Key> {
+    let mut seen = vec![0; look.len()];
+    let is_beyond = |wanted: &&Wanted| {
+        seen[wanted.species] += 1;
+        seen[wanted.species] > look[wanted.species]
+    };
+    all.iter().filter(is_beyond).map(|wanted| wanted.key).collect()
 }
 
 /// Takes apart those that came out as no image: they are dropped for that, without being looked at.
@@ -168,15 +212,19 @@ fn keeps_losing(session: &Session<'_>) -> Error {
     )
 }
 
-/// How many candidates of each species to look at next; `None` if no species can be filled further.
-fn next_round(survey: &Survey, candidates: &[Candidate], look: &[usize]) -> Option<Vec<usize>> {
+/// How many candidates of each species to look at next, of those that are `[wanted, allowed]`; `None` if no species can
+/// be filled further.
+fn next_round<const N: usize>(
+    [wanted, caps]: [&[usize]; 2],
+    candidates: [&[Candidate]; N],
+    look: &[usize],
+) -> Option<Vec<usize>> {
     let mut kept = vec![0; look.len()];
-    for candidate in candidates.iter().filter(|candidate| candidate.verdict.keeps()) {
+    for candidate in candidates.into_iter().flatten().filter(|candidate| candidate.verdict.keeps()) {
         kept[candidate.species] += 1;
     }
-    let next: Vec<usize> = (0..look.len())
-        .map(|species| refill(survey.wanted[species], kept[species], look[species], survey.caps[species]))
-        .collect();
+    let next: Vec<usize> =
+        (0..look.len()).map(|species| refill(wanted[species], kept[species], look[species], caps[species])).collect();
     (next != look).then_some(next)
 }
 
@@ -213,7 +261,7 @@ fn count_refills(session: &mut Session<'_>, survey: &Survey, model: &Model, look
         if session.ledger.species[species].refill == 0 {
             continue;
         }
-        let all = wanted_of(session, survey, model.digest, species, survey.caps[species]);
+        let all = wanted_of(session, survey, model.digest, species, survey.most_caps[species]);
         let beyond = all.get(looked_at..).unwrap_or_default();
         let missing = beyond.iter().filter(|wanted| !session.store.has_hit(&wanted.key.0)).count();
         session.ledger.species[species].refill = missing;
@@ -225,6 +273,7 @@ fn finish(
     session: &mut Session<'_>,
     survey: &Survey,
     candidates: Vec<Candidate>,
+    more: Vec<Candidate>,
     gates: gate::Outcome,
 ) -> Result<Selection> {
     let mut hasher = blake3::Hasher::new();
@@ -238,7 +287,7 @@ fn finish(
         hasher.update(&[tag]);
         hasher.update(&value.to_bits().to_le_bytes());
     }
-    let selection = Selection { candidates, gates, digest: *hasher.finalize().as_bytes() };
+    let selection = Selection { candidates, more, gates, digest: *hasher.finalize().as_bytes() };
     let total: usize = survey.wanted.iter().sum();
     if total > 0 && selection.kept().next().is_none() {
         return Err(nothing_left(&selection));

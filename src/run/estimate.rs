@@ -101,21 +101,18 @@ pub fn forecast(session: &mut Session<'_>, survey: &Survey) -> Result<()> {
         return Ok(());
     }
     let mut seen = BTreeSet::from([model::baseline_inputs(session, survey)?.key()]);
-    for &kind in &recipe.compare.arms {
+    for arm in &recipe.compare.arms {
         for &seed in &recipe.classifier.seeds {
-            let real = match kind {
-                recipe::Arm::Augmented | recipe::Arm::Synthetic => None,
-                real => Some(model::real_arm_of(survey, session, real)),
-            };
-            let inputs = match real {
-                Some(arm) => model::classifier_inputs(session, survey, &arm, seed)?.0,
-                None => {
-                    let nothing = PhotoList::default();
-                    inputs::classifier_fit(&recipe.classifier, None, kind.name(), seed, &nothing, &nothing)
-                }
+            let inputs = if arm.dose == 0.0 {
+                model::classifier_inputs(session, survey, &model::real_arm(survey, session, arm), seed)?.0
+            } else {
+                // Which images will be in it is not known; each is a fit of its own, but for equal doses.
+                let own = format!("{} x {}, real {}", arm.sampling, arm.dose, arm.real);
+                let (settings, nothing) = (model::settings_of(session, arm), PhotoList::default());
+                inputs::classifier_fit(&settings, None, &own, 0, seed, &nothing, &nothing)
             };
             if seen.insert(inputs.key()) && !session.store.has_hit(&inputs.key().0) {
-                session.ledger.foresee(Step::Arms, &format!("classifier {} seed {seed}", kind.name()), &inputs, 1);
+                session.ledger.foresee(Step::Arms, &format!("classifier {} seed {seed}", arm.name), &inputs, 1);
             }
         }
     }
@@ -258,7 +255,7 @@ mod tests {
     fn planned(inputs: &Inputs, count: usize) -> Walked {
         let mut ledger = super::super::Ledger::default();
         ledger.pend(Step::Generator, "generator", inputs, count);
-        Walked { ledger, headline: None, notes: Vec::new() }
+        Walked { ledger, power: None, headline: None, notes: Vec::new() }
     }
 
     #[test]
@@ -289,7 +286,7 @@ mod tests {
     fn nothing_due_costs_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("cache")).unwrap();
-        let walked = Walked { ledger: super::super::Ledger::default(), headline: None, notes: Vec::new() };
+        let walked = Walked { ledger: super::super::Ledger::default(), power: None, headline: None, notes: Vec::new() };
         assert!(estimate(&store, &walked, "cpu").unwrap().steps.is_empty());
     }
 }

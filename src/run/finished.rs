@@ -16,6 +16,7 @@ use crate::store::{self, Store};
 
 use super::base::Base;
 use super::ledger::SpeciesDue;
+use super::power::Power;
 use super::session::Session;
 use super::tree::Present;
 use super::{Options, Walked, lock, results, survey};
@@ -29,6 +30,7 @@ struct Finished {
     /// Digests in hexadecimal, by what they are of.
     of: Of,
     species: Vec<SpeciesDue>,
+    power: Option<Power>,
     notes: Vec<String>,
 }
 
@@ -56,7 +58,7 @@ pub enum Asked {
 /// # Errors
 /// Those of the scan: a dataset that cannot be used.
 pub fn ask(recipe: &Recipe, store: &Store, options: &Options) -> Result<Asked> {
-    if options.until != Step::Report {
+    if options.until != Step::Report || options.tensorboard.is_some() {
         return Ok(Asked::Walk(None));
     }
     let Some(finished) = read(&path(store, recipe)) else { return Ok(Asked::Walk(None)) };
@@ -82,7 +84,12 @@ pub fn ask(recipe: &Recipe, store: &Store, options: &Options) -> Result<Asked> {
     if present.and_then(|present| present.digest()).is_none_or(|digest| finished.of.tree != hex(digest)) {
         return Ok(Asked::Walk(Some(look)));
     }
-    Ok(Asked::Nothing(Walked::nothing_due(finished.species, results::read_headline(recipe), finished.notes)))
+    Ok(Asked::Nothing(Walked::nothing_due(
+        finished.species,
+        finished.power,
+        results::read_headline(recipe),
+        finished.notes,
+    )))
 }
 
 /// Remembers a walk through all steps that left nothing due.
@@ -101,6 +108,7 @@ pub fn remember(session: &Session<'_>, notes: &[String]) -> Result<()> {
             tree: hex(tree),
         },
         species: session.ledger.species.iter().map(SpeciesDue::when_made).collect(),
+        power: session.power.clone(),
         notes: notes.to_vec(),
     };
     let path = path(store, recipe);

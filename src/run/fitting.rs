@@ -10,7 +10,7 @@ use crate::store::Store;
 use super::progress::{Progress, Task};
 use super::stop;
 
-/// How often a fit's state is kept while it runs; a `kill -9` loses at most so much of it.
+/// How often a fit's state is kept while it runs, unless something else is said; a `kill -9` loses at most so much of it.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 
 /// Watches one fit.
@@ -20,13 +20,20 @@ pub struct Fitting<'a> {
     task: Task<'a>,
     saved: Instant,
     resumed: bool,
+    every: Duration,
 }
 
 impl<'a> Fitting<'a> {
     /// A fit of `total` steps that is called `name` on the screen.
     pub fn new(store: &'a Store, progress: &'a Progress, key: Key, name: &str, total: usize) -> Fitting<'a> {
         let task = progress.task(name, total, "step");
-        Fitting { store, key, task, saved: Instant::now(), resumed: false }
+        Fitting { store, key, task, saved: Instant::now(), resumed: false, every: SAVE_EVERY }
+    }
+
+    /// Keeps the state every so many minutes.
+    pub fn every(mut self, minutes: f64) -> Fitting<'a> {
+        self.every = Duration::try_from_secs_f64(60.0 * minutes).unwrap_or(Duration::MAX);
+        self
     }
 
     /// The fit is over: its unfinished state is no longer needed.
@@ -53,12 +60,16 @@ impl Supervisor for Fitting<'_> {
     }
 
     fn wants_save(&mut self) -> bool {
-        self.saved.elapsed() >= SAVE_EVERY
+        self.saved.elapsed() >= self.every
     }
 
     fn save(&mut self, state: &[u8]) -> Result<()> {
         self.saved = Instant::now();
         self.store.keep_unfinished(&self.key.0, state)
+    }
+
+    fn place(&self) -> Option<String> {
+        Some(format!("`{}`", self.store.unfinished_path(&self.key.0).display()))
     }
 
     fn stopping(&self) -> bool {

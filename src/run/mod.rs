@@ -29,9 +29,12 @@ pub mod metrics;
 mod model;
 mod offline;
 mod photos;
+mod power;
+mod predict;
 mod progress;
 mod realism;
 mod results;
+mod saved;
 mod score;
 mod selection;
 mod session;
@@ -39,10 +42,13 @@ mod shard;
 mod sheet;
 mod stop;
 mod survey;
+mod tensorboard;
 mod tree;
 mod twins;
 mod verify;
 pub mod why;
+
+use std::path::PathBuf;
 
 use crate::error::Result;
 use crate::nn::device;
@@ -53,6 +59,8 @@ use crate::store::Store;
 pub use doctor::{Health, health};
 pub use estimate::{COSTLY, Cost, Estimate, estimate};
 pub use ledger::{Ledger, SpeciesDue};
+pub use power::Power;
+pub use predict::{Answer, predict};
 pub use progress::{Progress, Style};
 pub use session::Mode;
 pub use shard::Shard;
@@ -65,6 +73,8 @@ use session::Session;
 /// What a walk through the steps found or did.
 pub struct Walked {
     pub ledger: Ledger,
+    /// What the comparisons can show, where the walk came as far as the test images.
+    pub power: Option<Power>,
     /// The verdict in words, once there is one.
     pub headline: Option<String>,
     /// Whole sentences for the person: shortfalls, photos left out.
@@ -73,10 +83,15 @@ pub struct Walked {
 
 impl Walked {
     /// A walk that found nothing to do.
-    fn nothing_due(species: Vec<SpeciesDue>, headline: Option<String>, notes: Vec<String>) -> Walked {
+    fn nothing_due(
+        species: Vec<SpeciesDue>,
+        power: Option<Power>,
+        headline: Option<String>,
+        notes: Vec<String>,
+    ) -> Walked {
         let mut ledger = Ledger::default();
         ledger.species = species;
-        Walked { ledger, headline, notes }
+        Walked { ledger, power, headline, notes }
     }
 }
 
@@ -95,6 +110,8 @@ pub struct Options {
     pub offline: bool,
     /// Only this part of the candidates, and nothing else.
     pub shard: Option<Shard>,
+    /// Where training curves are written as event files.
+    pub tensorboard: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -106,6 +123,7 @@ impl Default for Options {
             locked: false,
             offline: false,
             shard: None,
+            tensorboard: None,
         }
     }
 }
@@ -166,7 +184,7 @@ fn walk(recipe: &Recipe, store: &Store, progress: &Progress, mode: Mode, options
         }
         finished::remember(&session, &notes)?;
     }
-    Ok(Walked { ledger: session.ledger, headline, notes })
+    Ok(Walked { power: session.power, ledger: session.ledger, headline, notes })
 }
 
 type Said = (Option<String>, Vec<String>);
@@ -188,7 +206,9 @@ fn steps(session: &mut Session<'_>) -> Result<Said> {
     if until <= Step::Split {
         return Ok((None, notes));
     }
+    session.power = power::foresee(session.recipe, &survey)?;
     model::refuse_unusable(session)?;
+    model::refuse_unfit(session, &survey)?;
     let nothing_wanted = survey.wanted.iter().all(|&n| n == 0);
     let baseline = model::baseline(session, &survey)?;
     if until == Step::Baseline {
@@ -226,7 +246,14 @@ fn steps(session: &mut Session<'_>) -> Result<Said> {
     if until == Step::Emit {
         return Ok((None, notes));
     }
-    let arms = arms::arms(session, &survey, &synthetic)?;
+    let mut each = |session: &mut Session<'_>, arms: &[arms::ArmRuns]| match &figures {
+        Some(figures) => {
+            let (survey, selection, baseline) = (&survey, &selection, &baseline);
+            results::so_far(session, &results::Found { survey, selection, baseline, figures, arms }, &notes)
+        }
+        None => Ok(()),
+    };
+    let arms = arms::arms(session, &survey, &synthetic, &mut each)?;
     let (Some(arms), Some(figures)) = (arms, figures) else {
         wait(session, &survey)?;
         return Ok((None, notes));

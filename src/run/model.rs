@@ -10,11 +10,13 @@ use crate::diffusion::sampler::SamplerKind;
 use crate::diffusion::{Generator, SampleOptions, unet};
 use crate::error::{Error, IoContext, Result};
 use crate::nn::device::Precision;
+use crate::nn::optimiser::{self, Rule};
 use crate::nn::resnet::Arch;
 use crate::plan::inputs::{self, Digest, PhotoList};
 use crate::plan::{Inputs, Step};
 use crate::recipe::{self, GeneratorKind, Recipe};
-use crate::train::{self, Classifier, HistoryRow, Kept, Sampling};
+use crate::text;
+use crate::train::{self, Augment, Classifier, HistoryRow, Jitter, Kept, Mix, Policy, Sampling, Start, Synthetic};
 
 use super::base::{self, Base, OfSpecies};
 use super::fine_tune::{self, TrainOnly};
@@ -23,9 +25,6 @@ use super::inception;
 use super::photos::{Files, Place};
 use super::session::{Mode, Session};
 use super::survey::Survey;
-
-/// Bytes of decoded photos kept in memory during a fit.
-const PHOTO_BUDGET: u64 = 2 << 30;
 
 /// A generator that is ready.
 pub struct Model {
@@ -241,9 +240,9 @@ fn train_squares(survey: &Survey, size: usize) -> Result<(Vec<RgbImage>, Vec<usi
 
 /// One training set: what an arm's classifiers are fitted on.
 pub struct Arm {
-    /// As the recipe spells it.
-    pub name: String,
-    pub sampling: Sampling,
+    /// As the recipe has it.
+    pub asked: recipe::Arm,
+    /// Real ones first.
     pub items: Vec<(Place, usize)>,
     /// The same as digests and species.
     pub list: PhotoList,
@@ -266,42 +265,43 @@ pub fn classifier(
     arm: &Arm,
     seed: u64,
 ) -> Result<Option<FittedClassifier>> {
-    let settings = &session.recipe.classifier;
+    let settings = settings_of(session, &arm.asked);
     let (inputs, start) = classifier_inputs(session, survey, arm, seed)?;
-    let slot = classifier_slot(&arm.name, seed);
+    let slot = classifier_slot(&arm.asked.name, seed);
     session.know(&arm.list)?;
     let found = session.obtain_bytes(step, &slot, &inputs, "weights", |session, record| {
         if arm.items.is_empty() {
             return Err(Error::input_help(
-                format!("the arm `{}` has no images to train on", arm.name),
+                format!("the arm `{}` has no images to train on", arm.asked.name),
                 "leave it out of `[compare] arms`, or ask for synthetic images in `[balance]`",
             ));
         }
+        warn_of_few(session, survey, arm);
         let config = train::Config {
             learning_rate: settings.learning_rate,
             seed,
             precision: precision(settings.precision),
             device: session.device,
-            sampling: arm.sampling,
-            weights: start.as_deref(),
-            ..train::Config::new(
-                arch(settings.arch),
-                survey.dataset.species.len(),
-                settings.size,
-                settings.steps,
-                settings.batch,
-            )
+            sampling: match arm.asked.sampling {
+                recipe::Sampling::Uniform => Sampling::Uniform,
+                recipe::Sampling::ClassBalanced => Sampling::ClassBalanced,
+            },
+            weights: start.as_ref().map(Weights::start),
+            synthetic: Synthetic { photos: mixed(arm), ..synthetic(&settings.training) },
+            ..configured(&settings, survey.dataset.species.len())
         };
         let shorter = Some(2 * settings.size as u32);
-        let train = Kept::new(Files { store: session.store, items: arm.items.clone() }, shorter, PHOTO_BUDGET);
-        let valid = Kept::new(files(session, survey, &survey.cut.valid), shorter, PHOTO_BUDGET);
+        let budget = settings.training.memory_mb << 20;
+        let train = Kept::new(Files { store: session.store, items: arm.items.clone() }, shorter, budget);
+        let valid = Kept::new(files(session, survey, &survey.cut.valid), shorter, budget);
         let mut fitting = Fitting::new(
             session.store,
             session.progress,
             inputs.key(),
-            &format!("{} seed {seed}", arm.name),
+            &format!("{} seed {seed}", arm.asked.name),
             settings.steps,
-        );
+        )
+        .every(settings.training.checkpoint_minutes);
         let fitted = train::fit(&config, &train, &valid, &mut fitting)?;
         let history =
             serde_json::to_vec(&history_rows(&fitted.history)).map_err(|error| Error::input(error.to_string()))?;
@@ -321,22 +321,129 @@ pub fn classifier(
     Ok(record.blob("weights").map(|digest| FittedClassifier { digest, weights, history }))
 }
 
+/// What the recipe says of classifiers, as it is for this arm.
+pub fn settings_of(session: &Session<'_>, arm: &recipe::Arm) -> recipe::Classifier {
+    let mut settings = session.recipe.classifier.clone();
+    if let Some(augment) = arm.augment {
+        settings.training.augment = augment;
+    }
+    settings.training.synthetic_share = arm.synthetic_share.or(settings.training.synthetic_share);
+    settings
+}
+
+/// How a classifier is fitted, but for what an arm has of its own.
+fn configured(settings: &recipe::Classifier, classes: usize) -> train::Config<'static> {
+    let training = &settings.training;
+    let recipe::Jitter { brightness, contrast, saturation, hue } = training.jitter;
+    let policy = match training.augment {
+        recipe::Augment::Plain => Policy::None,
+        recipe::Augment::RandAugment => {
+            Policy::RandAugment { ops: training.randaug_ops, magnitude: training.randaug_magnitude }
+        }
+        recipe::Augment::TrivialAugment => Policy::TrivialAugment,
+    };
+    let rule = match training.optimiser {
+        recipe::Optimiser::Sgd => Rule::Sgd { momentum: training.momentum },
+        recipe::Optimiser::AdamW => Rule::ADAMW,
+    };
+    let plain = train::Config::new(arch(settings.arch), classes, settings.size, settings.steps, settings.batch);
+    train::Config {
+        augment: Augment {
+            scale: (training.crop_min, 1.0),
+            jitter: Jitter { brightness, contrast, saturation, hue },
+            policy,
+            erasing: training.erasing,
+            ..plain.augment
+        },
+        mix: Mix { mixup: training.mixup, cutmix: training.cutmix },
+        label_smoothing: training.label_smoothing,
+        optimiser: optimiser::Config { rule, weight_decay: training.weight_decay },
+        warmup: training.warmup,
+        ema: training.ema,
+        held: training.freeze as usize,
+        layer_decay: training.layer_decay,
+        patience: training.patience,
+        ..plain
+    }
+}
+
+/// The synthetic images of an arm that has both kinds: in one that is synthetic alone there is no share and no other weight.
+fn mixed(arm: &Arm) -> usize {
+    if arm.synthetic < arm.items.len() { arm.synthetic } else { 0 }
+}
+
+/// What the recipe says of synthetic photos in batches.
+fn synthetic(training: &recipe::Training) -> Synthetic {
+    Synthetic { photos: 0, share: training.synthetic_share, weight: training.synthetic_weight }
+}
+
+/// Says what is odd about an arm's photos.
+fn warn_of_few(session: &Session<'_>, survey: &Survey, arm: &Arm) {
+    let batch = session.recipe.classifier.batch;
+    if arm.items.len() < batch {
+        let photos = text::count(arm.items.len(), "image");
+        session.progress.warn(&format!(
+            "the arm `{}` has {photos}, fewer than `batch = {batch}`: a batch holds some of them more than once",
+            arm.asked.name
+        ));
+    }
+    let mut counts = vec![0usize; survey.dataset.species.len()];
+    arm.items.iter().for_each(|(_, class)| counts[*class] += 1);
+    let single: Vec<&str> =
+        survey.dataset.species.iter().zip(&counts).filter(|(_, n)| **n == 1).map(|(name, _)| name.as_str()).collect();
+    if let Some(first) = single.first() {
+        let others = if single.len() > 1 { format!(" and {} others have", single.len() - 1) } else { " has".into() };
+        session.progress.warn(&format!(
+            "`{first}`{others} a single image in the arm `{}`: nothing but crops tells its kind",
+            arm.asked.name
+        ));
+    }
+}
+
+/// A file of weights to start from.
+pub struct Weights {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl Weights {
+    fn start(&self) -> Start<'_> {
+        Start { name: &self.name, bytes: &self.bytes }
+    }
+}
+
+fn start_weights(settings: &recipe::Classifier) -> Result<Option<Weights>> {
+    let read = |path: &std::path::PathBuf| {
+        let bytes = std::fs::read(path).doing("read the weights", path)?;
+        Ok(Weights { name: format!("`{}`", path.display()), bytes })
+    };
+    settings.weights.as_ref().map(read).transpose()
+}
+
+/// Says what is wrong with the weights that classifiers start from before anything is fitted.
+///
+/// # Errors
+/// What is missing, unexpected or misshapen in them.
+pub fn refuse_unfit(session: &Session<'_>, survey: &Survey) -> Result<()> {
+    let settings = &session.recipe.classifier;
+    match start_weights(settings)? {
+        Some(weights) => train::refuse_unfit(arch(settings.arch), survey.dataset.species.len(), weights.start()),
+        None => Ok(()),
+    }
+}
+
 /// What enters the key of an arm's classifier, and the weights that it starts from.
 pub fn classifier_inputs(
     session: &Session<'_>,
     survey: &Survey,
     arm: &Arm,
     seed: u64,
-) -> Result<(Inputs, Option<Vec<u8>>)> {
-    let settings = &session.recipe.classifier;
-    let start =
-        settings.weights.as_ref().map(|path| std::fs::read(path).doing("read the weights", path)).transpose()?;
-    let digest = start.as_ref().map(|bytes| *blake3::hash(bytes).as_bytes());
-    let sampling = match arm.sampling {
-        Sampling::Uniform => "uniform",
-        Sampling::ClassBalanced => "class-balanced",
-    };
-    Ok((inputs::classifier_fit(settings, digest, sampling, seed, &arm.list, &survey.valid_list), start))
+) -> Result<(Inputs, Option<Weights>)> {
+    let settings = settings_of(session, &arm.asked);
+    let start = start_weights(&settings)?;
+    let digest = start.as_ref().map(|start| *blake3::hash(&start.bytes).as_bytes());
+    let (sampling, train, valid) = (arm.asked.sampling.name(), &arm.list, &survey.valid_list);
+    Ok((inputs::classifier_fit(&settings, digest, sampling, mixed(arm), seed, train, valid), start))
 }
 
 /// The name of every model that a complete build fits.
@@ -344,7 +451,7 @@ pub fn slots(session: &Session<'_>, survey: &Survey) -> Vec<String> {
     let recipe = session.recipe;
     let mut slots = vec![baseline_slot(session)];
     for arm in &recipe.compare.arms {
-        slots.extend(recipe.classifier.seeds.iter().map(|&seed| classifier_slot(arm.name(), seed)));
+        slots.extend(recipe.classifier.seeds.iter().map(|&seed| classifier_slot(&arm.name, seed)));
     }
     if fit_steps(recipe).is_some() && survey.wanted.iter().any(|&n| n > 0) {
         slots.push("generator".to_string());
@@ -402,29 +509,27 @@ pub fn open(session: &Session<'_>, survey: &Survey, fitted: &FittedClassifier) -
     )
 }
 
-/// The arm of real photos alone; its first seed is the baseline.
-pub fn real_arm(survey: &Survey, session: &Session<'_>, name: &str, sampling: Sampling) -> Arm {
-    Arm {
-        name: name.to_string(),
-        sampling,
-        items: files(session, survey, &survey.cut.train).items,
-        list: survey.train_list.clone(),
-        synthetic: 0,
+/// The arm's real photos, if it has any, and no others.
+pub fn real_arm(survey: &Survey, session: &Session<'_>, asked: &recipe::Arm) -> Arm {
+    match asked.real {
+        true => Arm {
+            asked: asked.clone(),
+            items: files(session, survey, &survey.cut.train).items,
+            list: survey.train_list.clone(),
+            synthetic: 0,
+        },
+        false => Arm { asked: asked.clone(), items: Vec::new(), list: PhotoList::default(), synthetic: 0 },
     }
 }
 
-/// The arm of this kind where it holds real photos alone.
-pub fn real_arm_of(survey: &Survey, session: &Session<'_>, kind: recipe::Arm) -> Arm {
-    let sampling = match kind {
-        recipe::Arm::Oversampled => Sampling::ClassBalanced,
-        _ => Sampling::Uniform,
-    };
-    real_arm(survey, session, kind.name(), sampling)
+/// The arm whose first seed is the baseline.
+fn baseline_arm(survey: &Survey, session: &Session<'_>) -> Arm {
+    real_arm(survey, session, &recipe::Arm::of(recipe::ArmWord::Real))
 }
 
 /// Fits the baseline; `None` if planning and it is not there.
 pub fn baseline(session: &mut Session<'_>, survey: &Survey) -> Result<Option<Baseline>> {
-    let arm = real_arm(survey, session, "real", Sampling::Uniform);
+    let arm = baseline_arm(survey, session);
     let inception = inception::of_recipe(session.recipe)?;
     let fitted = classifier(session, survey, Step::Baseline, &arm, baseline_seed(session))?;
     Ok(fitted.map(|fitted| Baseline { fitted, inception }))
@@ -432,7 +537,7 @@ pub fn baseline(session: &mut Session<'_>, survey: &Survey) -> Result<Option<Bas
 
 /// What enters the baseline's key.
 pub fn baseline_inputs(session: &Session<'_>, survey: &Survey) -> Result<Inputs> {
-    let arm = real_arm(survey, session, "real", Sampling::Uniform);
+    let arm = baseline_arm(survey, session);
     Ok(classifier_inputs(session, survey, &arm, baseline_seed(session))?.0)
 }
 
@@ -459,7 +564,8 @@ pub fn precision(precision: recipe::Precision) -> Precision {
     }
 }
 
-fn arch(arch: recipe::Arch) -> Arch {
+/// The recipe's architecture as tensors know it.
+pub fn arch(arch: recipe::Arch) -> Arch {
     match arch {
         recipe::Arch::ResNet18 => Arch::ResNet18,
         recipe::Arch::ResNet34 => Arch::ResNet34,

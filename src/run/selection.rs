@@ -29,9 +29,11 @@ pub struct Candidate {
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     pub candidates: Vec<Candidate>,
+    /// Those that only arms with a larger dose look at, likewise.
+    pub more: Vec<Candidate>,
     /// What the gates came to; nothing where the recipe sets none.
     pub gates: Outcome,
-    /// Identifies the verdicts and what they were reached from.
+    /// Identifies the verdicts of `candidates` and what they were reached from.
     pub digest: Digest,
 }
 
@@ -39,6 +41,11 @@ impl Selection {
     /// The kept candidates.
     pub fn kept(&self) -> impl Iterator<Item = &Candidate> {
         self.candidates.iter().filter(|candidate| candidate.verdict.keeps())
+    }
+
+    /// The kept candidates that only arms with a larger dose have.
+    pub fn kept_more(&self) -> impl Iterator<Item = &Candidate> {
+        self.more.iter().filter(|candidate| candidate.verdict.keeps())
     }
 
     /// The kept candidates of a species.

@@ -22,6 +22,7 @@ use super::explain::{self, Cause, PhotoChange, Reason};
 use super::ledger::Ledger;
 use super::lock::{self, Lock};
 use super::offline;
+use super::power::Power;
 use super::progress::Progress;
 use super::stop;
 
@@ -41,6 +42,8 @@ pub struct Session<'a> {
     pub device: tch::Device,
     pub options: &'a Options,
     pub ledger: Ledger,
+    /// What the comparisons can show, once that is known.
+    pub power: Option<Power>,
     /// The dataset's folders, if they were looked at before the first step.
     pub look: Option<Look>,
     /// Identifies the photos, once they are scanned.
@@ -81,6 +84,7 @@ impl<'a> Session<'a> {
             device,
             options,
             ledger: Ledger::default(),
+            power: None,
             look: None,
             photos_digest: None,
             tree_digest: None,

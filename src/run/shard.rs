@@ -59,7 +59,7 @@ pub fn build(session: &mut Session<'_>, shard: Shard) -> Result<Vec<String>> {
     }
     let Some(model) = model::generator(session, &survey)? else { return Ok(notes) };
     let filter = &session.recipe.filter;
-    let look = if filter.may_drop() { &survey.caps } else { &survey.wanted };
+    let look = if filter.may_drop() { &survey.most_caps } else { &survey.most };
     let mut all = choose::wanted(session, &survey, &model, look);
     let total = all.len();
     all.retain(|wanted| shard.has(&wanted.key.0));

@@ -31,6 +31,10 @@ pub struct Survey {
     pub wanted: Vec<usize>,
     /// Candidates a species at most.
     pub caps: Vec<usize>,
+    /// Synthetic images that the arm with the largest dose has of a species, at least those wanted.
+    pub most: Vec<usize>,
+    /// Candidates a species at most for that arm.
+    pub most_caps: Vec<usize>,
     pub train_list: PhotoList,
     pub valid_list: PhotoList,
     pub test_list: PhotoList,
@@ -115,7 +119,24 @@ impl Survey {
                 text::count(self.dataset.skipped.len(), "file")
             ));
         }
+        if let Some(names) = self.without(&self.cut.valid) {
+            notes.push(format!("{names} no photo in valid: its accuracy is that of the others"));
+        }
         notes
+    }
+
+    /// `2 species have (OWL, TIT)`: those without a photo among these; `None` where every one has, or none at all.
+    fn without(&self, photos: &[usize]) -> Option<String> {
+        let mut has = vec![false; self.dataset.species.len()];
+        photos.iter().for_each(|&photo| has[self.dataset.photos[photo].species as usize] = true);
+        let missing: Vec<&str> =
+            has.iter().zip(&self.dataset.species).filter(|(has, _)| !**has).map(|(_, name)| name.as_str()).collect();
+        match missing.len() {
+            0 => None,
+            _ if photos.is_empty() => None,
+            1 => Some(format!("`{}` has", missing[0])),
+            n => Some(format!("{n} species have ({})", super::explain::named(&missing))),
+        }
     }
 
     /// Whether a species has something that candidates can start from.
@@ -132,7 +153,11 @@ impl Survey {
                 wanted: self.wanted[species],
                 cached: cached[species],
                 to_make: if self.can_be_made(species) { look[species] - cached[species] } else { 0 },
-                refill: if self.can_be_made(species) { self.caps[species].saturating_sub(look[species]) } else { 0 },
+                refill: if self.can_be_made(species) {
+                    self.most_caps[species].saturating_sub(look[species])
+                } else {
+                    0
+                },
             })
             .collect()
     }
@@ -151,7 +176,12 @@ pub fn survey(session: &mut Session<'_>) -> Result<Survey> {
     let counts: Vec<(&str, usize)> = dataset.species.iter().map(String::as_str).zip(real.iter().copied()).collect();
     check_balance(session.recipe, &counts)?;
     let wanted = balance::wanted(&session.recipe.balance, &counts);
-    let caps: Vec<usize> = wanted.iter().map(|&n| candidate::cap(n, session.recipe.filter.candidates)).collect();
+    let caps = |wanted: &[usize]| -> Vec<usize> {
+        wanted.iter().map(|&n| candidate::cap(n, session.recipe.filter.candidates)).collect()
+    };
+    let largest = session.recipe.compare.arms.iter().map(|arm| arm.dose).fold(1.0, f64::max);
+    let most: Vec<usize> = wanted.iter().map(|&n| balance::dose(n, largest)).collect();
+    let (caps, most_caps) = (caps(&wanted), caps(&most));
     let list = |photos: &[usize]| {
         let mut list = PhotoList::default();
         for &photo in photos {
@@ -167,6 +197,8 @@ pub fn survey(session: &mut Session<'_>) -> Result<Survey> {
         encoding,
         wanted,
         caps,
+        most,
+        most_caps,
         train_list,
         valid_list,
         test_list,
@@ -177,7 +209,7 @@ pub fn survey(session: &mut Session<'_>) -> Result<Survey> {
         cut,
         dataset,
     };
-    session.ledger.species = survey.due(&vec![0; survey.real.len()], &survey.wanted);
+    session.ledger.species = survey.due(&vec![0; survey.real.len()], &survey.most);
     Ok(survey)
 }
 

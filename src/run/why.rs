@@ -87,7 +87,7 @@ pub fn species(recipe: &Recipe, store: &Store, name: &str) -> Result<SpeciesStor
     }
     if let Some(lock) = Lock::read(&lock::path(recipe))? {
         let mine = || lock.candidates().filter(|candidate| candidate.species == name);
-        story.in_lock = Some((mine().count(), mine().filter(|candidate| candidate.image.kept).count()));
+        story.in_lock = Some((mine().count(), mine().filter(|candidate| candidate.image.kept()).count()));
     }
     for step in Step::ALL {
         let state = session.ledger.state(step);

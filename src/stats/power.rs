@@ -26,12 +26,19 @@ pub struct Design {
     pub run_std: f64,
     /// Level of the interval and of the test: 0.05.
     pub alpha: f64,
+    /// Comparisons among which [`super::verdict::holm`] adjusts the test, at least 1. The power is that of the first of
+    /// them to be shown, which has to pass at `alpha` over their number.
+    pub comparisons: usize,
 }
+
+/// What [`Design::assumed`] takes a disagreement to be where nothing is known: two runs of one recipe on a small set of
+/// photos disagree on about a quarter of the images.
+pub const DISAGREEMENT: f64 = 0.25;
 
 impl Design {
     /// Before anything is known but an assumed disagreement.
     pub fn assumed(images: Vec<usize>, seeds: usize, disagreement: f64) -> Design {
-        Design { images, seeds, disagreement, persistent: 0.5, run_std: 0.0, alpha: 0.05 }
+        Design { images, seeds, disagreement, persistent: 0.5, run_std: 0.0, alpha: 0.05, comparisons: 1 }
     }
 
     /// From two arms that were already compared, such as the real and the oversampled one (arguments as for
@@ -86,6 +93,7 @@ impl Design {
     fn check(&self) -> Result<()> {
         let share = |value: f64| (0.0..=1.0).contains(&value);
         let fine = self.seeds > 0
+            && self.comparisons > 0
             && !self.images.is_empty()
             && !self.images.contains(&0)
             && share(self.disagreement)
@@ -112,7 +120,8 @@ impl Design {
         let truth = (over_images + common).sqrt();
         let level = 1.0 - 0.5 * self.alpha;
         // The permutation test's own threshold, by its normal approximation.
-        let test = normal_quantile(level) * (over_images + delta * delta * self.scale()).sqrt();
+        let test_level = 1.0 - 0.5 * self.alpha / self.comparisons as f64;
+        let test = normal_quantile(test_level) * (over_images + delta * delta * self.scale()).sqrt();
         let image_degrees = (self.images.iter().sum::<usize>() as f64 - self.images.len() as f64).max(1.0);
         let shown = |estimated: f64, seed_degrees: f64| {
             let spread = Spread { seeds: estimated, seed_degrees, images: over_images, image_degrees };

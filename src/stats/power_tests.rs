@@ -1,7 +1,7 @@
 use super::*;
 use crate::stats::difference::{Options, paired_difference};
 use crate::stats::simulate::World;
-use crate::stats::verdict::{Verdict, verdict};
+use crate::stats::verdict::{Verdict, holm, verdict};
 
 fn design(world: &World) -> Design {
     Design {
@@ -11,6 +11,7 @@ fn design(world: &World) -> Design {
         persistent: world.persistent,
         run_std: world.run_std,
         alpha: 0.05,
+        comparisons: 1,
     }
 }
 
@@ -54,6 +55,61 @@ fn power_thoroughly() {
         let [printed, simulated] = both(&world, Options::default(), 2000);
         println!("power {printed:.3}, simulated {simulated:.3}");
         assert!((printed - simulated).abs() < 0.03 + 0.02, "{printed} is not {simulated}");
+    }
+}
+
+/// A report of so many comparisons, the first in this world and the others between equal arms: whether the first is called
+/// "helped", and whether any of the others is.
+fn among(world: &World, comparisons: u64, options: Options, number: u64) -> [bool; 2] {
+    let compare = |i: u64| {
+        let seed = number * comparisons + i;
+        let runs = World { delta: if i == 0 { world.delta } else { 0.0 }, ..*world }.draw(seed);
+        paired_difference(&runs.baseline, &runs.arm, &runs.species, &Options { seed, ..options }).unwrap()
+    };
+    let found: Vec<_> = (0..comparisons).map(compare).collect();
+    let p = holm(&found.iter().map(|one| one.p).collect::<Vec<_>>());
+    let helped = |i: usize| verdict(&found[i], p[i], 0.05) == Verdict::Helped;
+    [helped(0), (1..found.len()).any(helped)]
+}
+
+/// Power as printed for a report of several comparisons, the simulated one, and how often an equal arm "helped".
+fn several(world: &World, comparisons: u64, options: Options, simulations: u64) -> [f64; 3] {
+    let design = Design { comparisons: comparisons as usize, ..design(world) };
+    let found: Vec<[bool; 2]> = (0..simulations).map(|number| among(world, comparisons, options, number)).collect();
+    let share = |of: usize| found.iter().filter(|one| one[of]).count() as f64 / simulations as f64;
+    [design.power(world.delta).unwrap(), share(0), share(1)]
+}
+
+/// Such as `plan` prints it: species of one size, five seeds, what is assumed where nothing is known.
+const PRINTED: World =
+    World { species: 12, images: 20, seeds: 5, delta: 0.09, disagreement: DISAGREEMENT, persistent: 0.5, run_std: 0.0 };
+
+#[test]
+fn several_comparisons_need_a_larger_difference_and_find_no_more_that_is_not_there() {
+    let quick = Options { resamples: 300, permutations: 2000, ..Options::default() };
+    let [printed, simulated, wrong] = several(&PRINTED, 6, quick, 150);
+    assert!((printed - simulated).abs() < 0.03 + 0.08, "{printed} is not {simulated}");
+    assert!(wrong <= 0.08, "{wrong}");
+    let alone = Design { comparisons: 1, ..design(&PRINTED) };
+    let six = Design { comparisons: 6, ..design(&PRINTED) };
+    assert!(six.power(0.09).unwrap() < alone.power(0.09).unwrap());
+    assert!(six.smallest_difference(0.8).unwrap() > alone.smallest_difference(0.8).unwrap());
+    assert!(Design { comparisons: 0, ..alone }.power(0.1).is_err());
+}
+
+/// Both figures of a report of six comparisons, with the settings of a real one:
+/// `cargo test --release several_comparisons_thoroughly -- --ignored --nocapture`
+#[test]
+#[ignore = "takes minutes"]
+fn several_comparisons_thoroughly() {
+    for (name, world) in [("as printed", PRINTED), ("and runs shift", World { run_std: 0.02, delta: 0.11, ..PRINTED })]
+    {
+        let [printed, simulated, wrong] = several(&world, 6, Options::default(), 1000);
+        println!(
+            "{name}: power {printed:.3}, simulated {simulated:.3}; an equal arm \"helped\" in {wrong:.3} of 1000 reports"
+        );
+        assert!((printed - simulated).abs() < 0.03 + 0.02, "{name}: {printed} is not {simulated}");
+        assert!(wrong <= 0.05, "{name}: {wrong}");
     }
 }
 

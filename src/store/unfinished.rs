@@ -37,7 +37,8 @@ impl Store {
         }
     }
 
-    pub(super) fn unfinished_path(&self, key: &[u8; 32]) -> std::path::PathBuf {
+    /// Where the state of a key is kept.
+    pub fn unfinished_path(&self, key: &[u8; 32]) -> std::path::PathBuf {
         self.dir().join("unfinished").join(blake3::Hash::from(*key).to_hex().as_str())
     }
 }

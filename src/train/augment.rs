@@ -1,11 +1,12 @@
-//! From a photo of any size to the network's square input: torchvision's RandomResizedCrop and flip for training, a centre crop
-//! for evaluation, antialiased bilinear resizing for both. Knows no batches.
+//! From a photo of any size to the network's square input: torchvision's RandomResizedCrop and flip for training, then what
+//! `vary` does; a centre crop for evaluation, antialiased bilinear resizing for both. Knows no batches.
 
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 
+use super::vary::{Jitter, Policy, erased};
 use crate::nn::noise::Stream;
 
 /// A rectangle of pixels inside an image.
@@ -33,12 +34,25 @@ pub struct Augment {
     pub ratio: (f64, f64),
     /// Probability of a mirror image.
     pub flip: f64,
+    /// After the flip.
+    pub jitter: Jitter,
+    /// After the jitter.
+    pub policy: Policy,
+    /// Probability that a rectangle is erased, last.
+    pub erasing: f64,
 }
 
 impl Default for Augment {
     /// torchvision's ratios and flips; its areas begin at 0.08, where a crop of a small bird often shows no bird.
     fn default() -> Augment {
-        Augment { scale: (0.35, 1.0), ratio: (3.0 / 4.0, 4.0 / 3.0), flip: 0.5 }
+        Augment {
+            scale: (0.35, 1.0),
+            ratio: (3.0 / 4.0, 4.0 / 3.0),
+            flip: 0.5,
+            jitter: Jitter::default(),
+            policy: Policy::None,
+            erasing: 0.0,
+        }
     }
 }
 
@@ -70,20 +84,22 @@ impl Augment {
         Rect { left: (width - crop_w) / 2, top: (height - crop_h) / 2, width: crop_w, height: crop_h }
     }
 
-    /// A varied `size` x `size` view of the photo.
-    pub fn apply(&self, stream: &mut Stream, photo: &RgbImage, size: u32) -> RgbImage {
+    /// A varied `size` x `size` view of the photo, and the rectangle of it that is to be erased.
+    pub fn apply(&self, stream: &mut Stream, photo: &RgbImage, size: u32) -> (RgbImage, Option<Rect>) {
         let crop = self.crop(stream, photo.width(), photo.height());
         let mut view = resize(photo, crop, size, size);
         if stream.chance(self.flip) {
             image::imageops::flip_horizontal_in_place(&mut view);
         }
-        view
+        let view = self.jitter.apply(stream, view);
+        let view = self.policy.apply(stream, view);
+        (view, erased(stream, self.erasing, size, size))
     }
 }
 
 /// Side of the evaluation crop over the photo's shorter side: torchvision's 224 of 256. Training crops magnify a bird, about as
 /// much as this does (Touvron et al. 2019).
-const EVALUATED: f64 = 0.875;
+pub const EVALUATED: f64 = 0.875;
 
 /// The evaluation view: the central square of the photo, its side 7/8 of the photo's shorter one, as `size` x `size`.
 pub fn center(photo: &RgbImage, size: u32) -> RgbImage {
@@ -210,7 +226,8 @@ mod tests {
         let mut stream = Stream::new(b"k", "test");
         assert_eq!(augment.crop(&mut stream, 10, 1000), rect(golden().tall));
         assert_eq!(augment.crop(&mut stream, 1001, 11), rect(golden().wide));
-        let one = augment.apply(&mut stream, &photo(1, 1), 4);
+        let (one, erased) = augment.apply(&mut stream, &photo(1, 1), 4);
+        assert_eq!(erased, None);
         assert_eq!(one.as_raw(), &[0, 30, 0].repeat(16));
     }
 

@@ -6,10 +6,9 @@ use tch::{Kind, Tensor};
 use super::fit::HistoryRow;
 use crate::error::Result;
 use crate::nn::TensorContext;
-use crate::nn::sgd::Sgd;
 use crate::nn::weights::{self, Named};
 
-/// What a loop carries from step to step, beside weights and velocities.
+/// What a loop carries from step to step, beside tensors.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Progress {
     /// Optimiser steps done.
@@ -18,13 +17,25 @@ pub struct Progress {
     /// Sum of the losses since the last row of the history, and how many they are.
     pub loss_sum: f64,
     pub losses: usize,
+    /// What gradients are multiplied with in fp16, and for how many steps it went well.
+    pub scale: f64,
+    pub scaled: usize,
+    /// The best accuracy on valid, and how often it was taken since without a better one.
+    pub best: Option<f64>,
+    pub since: usize,
 }
 
-/// The state of a fit that `fingerprint` names.
-pub fn save(fingerprint: &str, progress: &Progress, variables: &VarStore, sgd: &Sgd) -> Result<Vec<u8>> {
+/// Numbers of [`Progress`] before the history's rows.
+const HEAD: usize = 7;
+
+/// The state of a fit that `fingerprint` names; `parts` are named groups of tensors.
+pub fn save(fingerprint: &str, progress: &Progress, parts: Vec<(&str, Named)>) -> Result<Vec<u8>> {
     let mut tensors = Named::new();
-    let mut numbers = vec![progress.done as f64, progress.loss_sum, progress.losses as f64];
-    for row in &progress.history {
+    let Progress { done, history, loss_sum, losses, scale, scaled, best, since } = progress;
+    let best = best.unwrap_or(f64::NAN);
+    let mut numbers: Vec<f64> =
+        vec![*done as f64, *loss_sum, *losses as f64, *scale, *scaled as f64, best, *since as f64];
+    for row in history {
         let valid = row.valid_accuracy.unwrap_or(f64::NAN);
         numbers.extend([row.step as f64, row.loss, valid, row.learning_rate]);
     }
@@ -32,33 +43,40 @@ pub fn save(fingerprint: &str, progress: &Progress, variables: &VarStore, sgd: &
     let bits: Vec<i64> = numbers.into_iter().map(|number| number.to_bits() as i64).collect();
     tensors.insert("progress".into(), Tensor::from_slice(&bits));
     tensors.insert("fingerprint".into(), fingerprint_tensor(fingerprint));
-    for (name, variable) in variables.variables() {
-        tensors.insert(format!("variable.{name}"), variable);
-    }
-    for (name, velocity) in sgd.state() {
-        tensors.insert(format!("velocity.{name}"), velocity);
+    for (part, named) in parts {
+        tensors.extend(named.into_iter().map(|(name, tensor)| (format!("{part}.{name}"), tensor)));
     }
     weights::to_bytes(&tensors)
 }
 
-/// Fills the network and the optimiser from a state; `None`, and nothing changed, if it is not a whole state of this fit: the
-/// fit then starts over, which costs time and changes no result.
-pub fn restore(bytes: &[u8], fingerprint: &str, variables: &VarStore, sgd: &mut Sgd) -> Result<Option<Progress>> {
-    let Ok(tensors) = weights::from_bytes(bytes, "the checkpoint") else {
-        return Ok(None);
-    };
-    let named = tensors.get("fingerprint").is_some_and(|found| *found == fingerprint_tensor(fingerprint));
-    let Some(progress) = tensors.get("progress").filter(|_| named).and_then(read) else {
-        return Ok(None);
-    };
-    let part = |prefix: &str| -> Named {
-        let own =
-            tensors.iter().filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.to_string(), t.shallow_clone())));
-        own.collect()
-    };
-    weights::load(variables, &part("variable."), "the checkpoint")?;
-    tch::no_grad(|| sgd.restore(&part("velocity.")))?;
-    Ok(Some(progress))
+/// A state that was read back.
+pub struct Saved {
+    pub progress: Progress,
+    tensors: Named,
+}
+
+impl Saved {
+    /// Reads a state; `None` if it is not a whole state of this fit: the fit then starts over, which costs time and changes no
+    /// result.
+    pub fn read(bytes: &[u8], fingerprint: &str) -> Option<Saved> {
+        let tensors = weights::from_bytes(bytes, "the checkpoint").ok()?;
+        let named = tensors.get("fingerprint").is_some_and(|found| *found == fingerprint_tensor(fingerprint));
+        let progress = tensors.get("progress").filter(|_| named).and_then(read)?;
+        Some(Saved { progress, tensors })
+    }
+
+    /// A named group of tensors.
+    pub fn part(&self, part: &str) -> Named {
+        let own = |(name, t): (&String, &Tensor)| {
+            Some((name.strip_prefix(part)?.strip_prefix('.')?.to_string(), t.shallow_clone()))
+        };
+        self.tensors.iter().filter_map(own).collect()
+    }
+}
+
+/// Fills the network's variables.
+pub fn fill(variables: &VarStore, tensors: &Named) -> Result<()> {
+    weights::load(variables, tensors, "the checkpoint")
 }
 
 fn fingerprint_tensor(fingerprint: &str) -> Tensor {
@@ -76,12 +94,21 @@ fn read(tensor: &Tensor) -> Option<Progress> {
     let n = bits.len();
     tensor.f_copy_data(&mut bits, n).doing("read the checkpoint").ok()?;
     let numbers: Vec<f64> = bits.into_iter().map(|bits| f64::from_bits(bits as u64)).collect();
-    let (head, rows) = numbers.split_at_checked(3)?;
+    let (head, rows) = numbers.split_at_checked(HEAD)?;
     let history = rows.chunks_exact(4).map(|row| HistoryRow {
         step: row[0] as usize,
         loss: row[1],
         valid_accuracy: (!row[2].is_nan()).then_some(row[2]),
         learning_rate: row[3],
     });
-    Some(Progress { done: head[0] as usize, loss_sum: head[1], losses: head[2] as usize, history: history.collect() })
+    Some(Progress {
+        done: head[0] as usize,
+        history: history.collect(),
+        loss_sum: head[1],
+        losses: head[2] as usize,
+        scale: head[3],
+        scaled: head[4] as usize,
+        best: (!head[5].is_nan()).then_some(head[5]),
+        since: head[6] as usize,
+    })
 }

@@ -7,15 +7,23 @@ mod augment;
 mod batches;
 mod checkpoint;
 mod fit;
+mod mix;
 mod order;
 mod photos;
+mod pixels;
 mod predict;
 mod schedule;
 #[cfg(test)]
+mod speed_tests;
+#[cfg(test)]
 mod tests;
+mod vary;
 
-pub use augment::{Augment, Rect, center, resize};
-pub use fit::{Config, Fitted, HistoryRow, fit};
-pub use order::Sampling;
+pub use augment::{Augment, EVALUATED, Rect, center, resize};
+pub use batches::{DEVIATION, MEAN};
+pub use fit::{Config, Fitted, HistoryRow, Start, fit, refuse_unfit};
+pub use mix::Mix;
+pub use order::{Sampling, Synthetic};
 pub use photos::{Kept, Photos};
 pub use predict::{Classifier, Predictions};
+pub use vary::{Jitter, Policy};

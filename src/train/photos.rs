@@ -23,7 +23,18 @@ pub trait Photos: Sync {
 
     /// Photo `i` in any size; the same pixels at every call.
     fn load(&self, i: usize) -> Result<RgbImage>;
+
+    /// What `see` makes of photo `i`, which need not be copied for that.
+    fn with(&self, i: usize, see: &mut See<'_>) -> Result<Seen> {
+        Ok(see(&self.load(i)?))
+    }
 }
+
+/// A view of a photo, and the rectangle of it that is to be erased.
+pub type Seen = (RgbImage, Option<Rect>);
+
+/// Makes a view of a photo.
+pub type See<'a> = dyn FnMut(&RgbImage) -> Seen + 'a;
 
 impl<P: Photos + ?Sized> Photos for &P {
     fn len(&self) -> usize {
@@ -36,6 +47,10 @@ impl<P: Photos + ?Sized> Photos for &P {
 
     fn load(&self, i: usize) -> Result<RgbImage> {
         (**self).load(i)
+    }
+
+    fn with(&self, i: usize, see: &mut See<'_>) -> Result<Seen> {
+        (**self).with(i, see)
     }
 }
 
@@ -71,6 +86,16 @@ impl<P: Photos> Kept<P> {
         let scaled = |length: u32| (length as u64 * side as u64 / width.min(height) as u64) as u32;
         Ok(resize(&photo, Rect::whole(&photo), scaled(width), scaled(height)))
     }
+
+    /// Keeps photo `i`, if the budget allows.
+    fn hold(&self, i: usize, photo: RgbImage) {
+        let bytes = photo.as_raw().len() as u64;
+        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+        let kept = before + bytes <= self.budget && self.slots[i].set(photo).is_ok();
+        if !kept {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
 }
 
 impl<P: Photos> Photos for Kept<P> {
@@ -83,16 +108,25 @@ impl<P: Photos> Photos for Kept<P> {
     }
 
     fn load(&self, i: usize) -> Result<RgbImage> {
-        if let Some(photo) = self.slots[i].get() {
-            return Ok(photo.clone());
+        match self.slots[i].get() {
+            Some(photo) => Ok(photo.clone()),
+            None => {
+                let photo = self.shrunk(i)?;
+                self.hold(i, photo.clone());
+                Ok(photo)
+            }
         }
-        let photo = self.shrunk(i)?;
-        let bytes = photo.as_raw().len() as u64;
-        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        let kept = before + bytes <= self.budget && self.slots[i].set(photo.clone()).is_ok();
-        if !kept {
-            self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn with(&self, i: usize, see: &mut See<'_>) -> Result<Seen> {
+        match self.slots[i].get() {
+            Some(photo) => Ok(see(photo)),
+            None => {
+                let photo = self.shrunk(i)?;
+                let seen = see(&photo);
+                self.hold(i, photo);
+                Ok(seen)
+            }
         }
-        Ok(photo)
     }
 }

@@ -120,7 +120,12 @@ fn the_results_folder_holds_what_scripts_rely_on() {
     place.build();
     let files = place.files("results/tiny");
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
-    assert_eq!(names, ["comparison.csv", "history.csv", "metrics.json", "predictions.csv", "report.html"]);
+    let models =
+        ["augmented", "real"].map(|kind| ["json", "safetensors"].map(|file| format!("models/{kind}/model.{file}")));
+    let tables = ["comparison.csv", "history.csv", "metrics.json", "predictions.csv", "report.html"];
+    let mut expected: Vec<&str> = models.iter().flatten().map(String::as_str).chain(tables).collect();
+    expected.sort_unstable();
+    assert_eq!(names, expected);
     let metrics: serde_json::Value = serde_json::from_slice(&files["metrics.json"]).unwrap();
     let arms = metrics["arms"].as_array().unwrap();
     assert_eq!(arms.iter().map(|arm| arm["name"].as_str().unwrap()).collect::<Vec<_>>(), ["real", "augmented"]);

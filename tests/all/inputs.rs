@@ -127,14 +127,38 @@ fn every_problem_of_a_recipe_is_shown_at_once_with_status_2() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_refused_plainly_by_build_and_planned_by_plan() {
+fn the_arm_of_randaugment_is_trained_on_the_real_photos() {
     let place = Place::new();
     place.recipe_with("arms = [\"real\", ", "arms = [\"real\", \"real+randaug\", ");
-    let said = place.run(&["build", "recipes/tiny.toml"]).exits(2);
-    assert!(said.stderr.contains("not built yet: the arm `real+randaug`"), "{}", said.stderr);
-    let plan = place.plan();
-    assert_eq!(plan["to_make"], 3);
-    assert_eq!(plan["not_built_yet"].as_array().unwrap().len(), 1);
+    let said = place.run(&["build", "recipes/tiny.toml"]).exits(0);
+    let metrics: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(place.path("results/tiny/metrics.json")).unwrap()).unwrap();
+    let arms: Vec<&str> = metrics["arms"].as_array().unwrap().iter().map(|arm| arm["name"].as_str().unwrap()).collect();
+    assert!(arms.contains(&"real+randaug"), "{arms:?}");
+    // Ten and more photos an arm: no arm is smaller than a batch of four.
+    assert!(!said.stderr.contains("fewer than `batch"), "{}", said.stderr);
+}
+
+#[test]
+fn a_batch_larger_than_the_arm_is_said_and_trained_all_the_same() {
+    let place = Place::new();
+    place.recipe_with("batch = 4\nseeds", "batch = 64\nseeds");
+    let said = place.run(&["build", "recipes/tiny.toml", "--until", "baseline"]).exits(0);
+    assert!(
+        said.stderr.contains("fewer than `batch = 64`: a batch holds some of them more than once"),
+        "{}",
+        said.stderr
+    );
+}
+
+#[test]
+fn weights_of_another_network_are_refused_before_anything_is_fitted() {
+    let place = Place::new();
+    place.recipe_with("[classifier]\n", "[classifier]\nweights = \"w.safetensors\"\n");
+    place.write("w.safetensors", b"\x02\0\0\0\0\0\0\0{}");
+    let said = place.run(&["build", "recipes/tiny.toml"]).exits(1);
+    assert!(said.stderr.contains("`w.safetensors` does not fit this network: missing bn1.bias, "), "{}", said.stderr);
+    assert!(!place.path("cache/unfinished").exists());
 }
 
 #[test]
@@ -213,4 +237,44 @@ fn quiet_says_nothing_and_lines_go_to_standard_error() {
     let said = place.build();
     assert!(said.stderr.contains("generator: 3 steps in "), "{}", said.stderr);
     assert!(!said.stderr.contains('\r') && !said.stderr.contains('\x1b'), "{}", said.stderr);
+}
+
+#[test]
+fn a_species_without_test_photos_is_refused_and_files_without_a_label_are_counted() {
+    let place = Place::new();
+    let species: Vec<String> = std::fs::read_dir(place.path("birds/test"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let missing = species.iter().min().unwrap();
+    // Photos beside the folders, as a test set without labels has them.
+    for (i, photo) in std::fs::read_dir(place.path("birds/test").join(missing)).unwrap().enumerate() {
+        std::fs::rename(photo.unwrap().path(), place.path(&format!("birds/test/{i}.jpg"))).unwrap();
+    }
+    let said = place.run(&["plan", "recipes/tiny.toml"]).exits(1);
+    assert_eq!(
+        said.stderr,
+        format!(
+            "error: this cut leaves no photo to be tested on for `{missing}`\n  help: add photos, or exclude these species \
+             in the recipe's [dataset]; [split] test = \"both\" also tests on train's unused photos; 2 files beside the \
+             folders of species and so without a label (first: `test/0.jpg`)\n"
+        )
+    );
+}
+
+#[test]
+fn some_files_without_a_label_are_passed_over_and_said() {
+    let place = Place::new();
+    std::fs::copy(first_photo(&place.path("birds/test")), place.path("birds/test/unknown.jpg")).unwrap();
+    let plan = place.plan();
+    assert_eq!(
+        plan["notes"][0],
+        "1 file of the dataset passed over (first: `test/unknown.jpg`, a file beside the species folders)"
+    );
+}
+
+fn first_photo(folder: &std::path::Path) -> std::path::PathBuf {
+    let mut entries: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    if entries[0].is_dir() { first_photo(&entries[0]) } else { entries[0].clone() }
 }

@@ -72,7 +72,7 @@ fn the_lock_names_every_output_of_the_cache_that_it_rests_on() {
     }
     // The generator, two arms of two seeds, and the candidates.
     assert_eq!(outputs, 5 + lock.candidates().count());
-    assert!(lock.candidates().filter(|candidate| candidate.image.kept).count() == 3);
+    assert!(lock.candidates().filter(|candidate| candidate.image.kept()).count() == 3);
     assert_eq!(lock.dataset.keys().collect::<Vec<_>>(), ["encoding", "photos", "test", "train", "valid"]);
     assert!(lock.tree.is_some() && lock.weights.is_empty());
 }

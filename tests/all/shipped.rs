@@ -31,7 +31,8 @@ fn every_toml_block_of_the_readme_is_a_right_recipe() {
     for block in blocks {
         // A block may show one table alone.
         let dataset = if block.contains("[dataset]") { "" } else { "[dataset]\nroot = \"data/birds\"\n" };
-        let whole = format!("{dataset}{block}");
+        let generator = if block.contains("[generator]") { "" } else { "[generator]\nkind = \"ddpm\"\n" };
+        let whole = format!("{dataset}{generator}{block}");
         birdaug::recipe::parse(&whole, Path::new("readme.toml")).unwrap_or_else(|error| panic!("{error}"));
     }
 }

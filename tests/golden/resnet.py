@@ -38,15 +38,20 @@ def case(arch, stem, size):
     if stem == "small":
         net.maxpool = torch.nn.Identity()
     fill(net)
+    net.double()  # so that what differs is the rounding of the other side alone
     names = {name: list(tensor.shape) for name, tensor in net.state_dict().items() if "num_batches" not in name}
-    x = torch.from_numpy(uniform("input", 2 * 3 * size * size).astype(np.float32)).view(2, 3, size, size)
+    x = torch.from_numpy(uniform("input", 2 * 3 * size * size).astype(np.float32)).view(2, 3, size, size).double()
     net.eval()
     kept = {}
     net.avgpool.register_forward_hook(lambda module, inputs, output: kept.update(features=output.flatten(1)))
     logits = net(x)
     torch.nn.functional.cross_entropy(logits, torch.tensor([1, 5]), label_smoothing=0.1).backward()
-    norms = {name: parameter.grad.norm().item() for name, parameter in net.named_parameters()}
-    chosen = ["conv1.weight", "bn1.bias", "layer2.0.downsample.0.weight", "layer3.1.conv2.weight", "layer4.1.bn1.weight", "fc.weight"]
+
+    def seen(name, gradient):
+        """Norm of a gradient, and its product with a vector of numbers in [-1, 1): another gradient has another."""
+        return [gradient.norm().item(), float(gradient.flatten().numpy() @ uniform("gradient of " + name, gradient.numel()))]
+
+    gradients = {name: seen(name, parameter.grad) for name, parameter in net.named_parameters()}
     features = kept["features"][:, :6].tolist()
     net.train()
     with torch.no_grad():
@@ -59,7 +64,7 @@ def case(arch, stem, size):
         "elements": sum(int(np.prod(shape)) for shape in names.values()),
         "logits": logits.tolist(),
         "features": features,
-        "gradient_norms": {name: norms[name] for name in chosen},
+        "gradients": gradients,
         "train_logits": trained.tolist(),
         "running_mean": net.layer1[0].bn1.running_mean[:4].tolist(),
         "running_var": net.layer1[0].bn1.running_var[:4].tolist(),

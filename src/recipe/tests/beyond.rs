@@ -1,4 +1,4 @@
-//! What is said of right recipes: what cannot be built yet, and what is odd; and how files and colour are met.
+//! What is said of right recipes: what is odd; and how files and colour are met.
 
 use std::path::Path;
 
@@ -7,49 +7,6 @@ use super::{good, message};
 use crate::error::Error;
 
 const SHORT: &str = "[dataset]\nroot = \"data/birds\"\n[generator]\nkind = \"ddpm\"\n";
-
-#[test]
-fn what_cannot_be_built_yet_is_listed_with_its_place() {
-    let recipe = good(
-        r#"[dataset]
-root = "data/birds"
-[generator]
-model = "models/sd15"   # any kind
-kind = "stable-diffusion"
-sampler = "euler-a"
-[generator.lora]
-rank = 4
-[filter]
-features = "weights/inception.safetensors"
-[compare]
-arms = ["real", "real+randaug", "augmented"]
-"#,
-    );
-    let listed: Vec<(String, Option<usize>)> =
-        not_built_yet(&recipe).into_iter().map(|unbuilt| (unbuilt.key, unbuilt.line)).collect();
-    let expected = [("compare.arms", 12)];
-    assert_eq!(listed, expected.map(|(key, line)| (key.to_string(), Some(line))));
-    let refused = refuse_unbuilt(&recipe).expect_err("it cannot be built");
-    assert_eq!(refused.exit_code(), 2);
-    insta::assert_snapshot!(refused, @r##"
-    error: not built yet: the arm `real+randaug`
-      --> recipes/birds.toml:12:1
-       |
-    12 | arms = ["real", "real+randaug", "augmented"]
-       | ^^^^ asked for here
-       |
-       = help: `birdaug plan` can plan it; `build` cannot carry it out in this version
-    "##);
-}
-
-#[test]
-fn a_ddpm_with_any_sampler_can_be_built() {
-    for sampler in Sampler::ALL {
-        let recipe = good(&format!("{SHORT}sampler = \"{sampler}\"\n[compare]\narms = [\"real\", \"synthetic\"]\n"));
-        assert_eq!(not_built_yet(&recipe), []);
-        refuse_unbuilt(&recipe).expect("nothing in it is unbuilt");
-    }
-}
 
 #[test]
 fn lcm_walks_no_more_steps_than_it_was_distilled_from() {

@@ -1,6 +1,8 @@
 //! What a reader of the documentation would check: every key, every default, every message.
 
+mod arms;
 mod beyond;
+mod classifier;
 mod names;
 mod page;
 mod syntax;

@@ -290,7 +290,7 @@ arms = ["real", "oversample"]
     19 | arms = ["real", "oversample"]
        |                 ^^^^^^^^^^^^ unknown
        |
-       = allowed: `real`, `oversampled`, `augmented`, `real+randaug` or `synthetic`
+       = allowed: `real`, `oversampled`, `augmented`, `real+randaug`, `augmented+randaug`, `synthetic` or `dose`
        = help: did you mean `oversampled`?
 
     10 problems in `recipes/birds.toml`

@@ -164,8 +164,12 @@ fn what_the_shortest_recipe_leaves_out_has_its_documented_default() {
                 learning_rate: 0.05,
                 precision: Precision::Fp32,
                 seeds: vec![0, 1, 2, 3, 4],
+                training: Training::default(),
             },
-            compare: Compare { arms: vec![Arm::Real, Arm::Oversampled, Arm::Augmented], tail: 0.33 },
+            compare: Compare {
+                arms: [ArmWord::Real, ArmWord::Oversampled, ArmWord::Augmented].map(Arm::of).to_vec(),
+                tail: 0.33
+            },
             report: Report { out: "results/birds".into() },
             lines: BTreeMap::new(),
             text: String::new(),
@@ -280,8 +284,8 @@ fn every_name_reads_back_as_itself() {
         let recipe = good(&format!("{SHORT}sampler = \"{sampler}\"\n"));
         assert_eq!(recipe.generator.sampler, *sampler);
     }
-    for arm in Arm::ALL {
-        assert_eq!(Arm::from_name(arm.name()), Some(*arm));
+    for arm in ArmWord::ALL {
+        assert_eq!(ArmWord::from_name(arm.name()), Some(*arm));
     }
     let precisions: Vec<&str> = Precision::ALL.iter().map(|precision| precision.name()).collect();
     assert_eq!(precisions, ["fp32", "bf16", "fp16"]);

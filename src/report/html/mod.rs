@@ -2,8 +2,10 @@
 
 mod arms;
 mod chart;
+mod confusions;
 mod counts;
 mod curves;
+mod doses;
 mod gallery;
 mod guards;
 mod picture;
@@ -18,7 +20,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use self::picture::Album;
 use super::data::{Generator, Results, portable};
-use super::words::{DASH, setting};
+use super::words::{DASH, percent_number, setting};
 use crate::text;
 
 /// Bytes of encoded pictures in each of the two sections that show them: they keep the page a few megabytes.
@@ -48,6 +50,7 @@ fn page(results: &Results) -> Markup {
         ("sets", "Set distance", "The synthetic set as a whole", sets::section(results)),
         ("arms", "Arms", "Accuracy of each arm", arms::section(results)),
         ("species", "Species", "Recall by species", recall::section(results)),
+        ("confusions", "Confusions", "What is taken for what", confusions::section(results)),
         ("curves", "Curves", "Training curves", curves::section(results)),
         ("again", "Make it again", "How to make it again", again(results)),
     ];
@@ -59,6 +62,8 @@ fn page(results: &Results) -> Markup {
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
+                // It is written again after each classifier; nobody has to ask for it.
+                @if results.unfinished.is_some() { meta http-equiv="refresh" content="15"; }
                 title { (results.name) " · birdaug report" }
                 style { (PreEscaped(STYLE)) }
             }
@@ -109,6 +114,7 @@ fn again(results: &Results) -> Markup {
             "The lock beside the recipe names the bytes that were used."
         }
         pre { code { "birdaug build " (quoted(recipe)) "\nbirdaug verify " (quoted(recipe)) } }
+        @if !results.models.is_empty() { (models(results)) }
         dl.facts {
             div { dt { "Recipe" } dd { (or_dash(recipe)) } }
             div { dt { "Dataset" } dd { (or_dash(portable(&results.dataset))) } }
@@ -117,6 +123,26 @@ fn again(results: &Results) -> Markup {
             div { dt { "Device" } dd { (or_dash(&results.device)) } }
             div { dt { "Generator" } dd { (results.generator.as_ref().map_or(DASH.to_string(), generator)) } }
         }
+    }
+}
+
+/// The classifiers beside the page.
+fn models(results: &Results) -> Markup {
+    html! {
+        p { "The best classifiers, chosen by their accuracy on valid, are folders beside this page; "
+            code { "birdaug predict FOLDER IMAGES..." } " asks them, and torchvision loads their weights." }
+        div.scroll { table {
+            caption { "Saved classifiers" }
+            thead { tr {
+                th scope="col" { "Folder" } th scope="col" { "Arm" } th.n scope="col" { "Seed" } th.n scope="col" { "Valid, percent" }
+            } }
+            tbody { @for model in &results.models {
+                tr {
+                    th scope="row" { (model.path) } td { (model.arm) } td.n { (model.seed) }
+                    td.n { (percent_number(model.valid_accuracy)) }
+                }
+            } }
+        } }
     }
 }
 

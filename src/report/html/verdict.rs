@@ -8,7 +8,7 @@ use crate::report::words::{coverage, difference, fixed, headline, main_compariso
 use crate::text;
 
 pub fn section(results: &Results) -> Markup {
-    let main = main_comparison(results);
+    let main = main_comparison(results).filter(|_| results.unfinished.is_none());
     let tone = main.map_or("none", |c| tone(c.verdict));
     html! {
         section #verdict {
@@ -114,7 +114,8 @@ fn comparisons(results: &Results) -> Markup {
                 thead { tr {
                     th scope="col" { "Arm" } th scope="col" { "Against" } th scope="col" { "Verdict" } th.n scope="col" { "Difference" }
                     th.n scope="col" { "Interval" } th.n scope="col" { "p" }
-                    th.n scope="col" { "Tail" } th.n scope="col" { "Tail interval" } th.n scope="col" { "Could be shown" }
+                    th.n scope="col" { "p alone" } th.n scope="col" { "Tail" } th.n scope="col" { "Tail interval" }
+                    th.n scope="col" { "Head" } th.n scope="col" { "Could be shown" }
                 } }
                 tbody { @for c in &results.comparisons { (row(c)) } }
             }
@@ -142,8 +143,10 @@ fn row(c: &Comparison) -> Markup {
             td.n { (points(Some(c.difference))) }
             td.n { (range(c.low, c.high)) }
             td.n { (p_value(c.p)) }
+            td.n { (p_value(c.p_unadjusted)) }
             td.n { (points(c.tail.map(|tail| tail.difference))) }
             td.n { (range(c.tail.and_then(|tail| tail.low), c.tail.and_then(|tail| tail.high))) }
+            td.n { (points(c.head.map(|head| head.difference))) }
             td.n { (c.smallest_difference.map_or("–".to_string(), |d| format!("≥ {}", fixed(d * 100.0, 1)))) }
         }
     }

@@ -29,14 +29,20 @@ use super::tree::{Indices, Present, Tree, Writer, Written};
 #[derive(Debug, Clone)]
 pub struct Synthetic {
     pub species: usize,
+    /// Of its candidate.
+    pub key: Key,
+    /// Whether it is no file of the tree, but one that only larger doses have.
+    pub more: bool,
     /// The encoded file's blob.
     pub file: Digest,
 }
 
-/// The kept images in the dataset's file format; `None` if planning and some are not there.
+/// The kept images in the dataset's file format, those of the tree first, then those that only larger doses have; `None`
+/// if planning and some are not there.
 pub fn encode(session: &mut Session<'_>, survey: &Survey, selection: &Selection) -> Result<Option<Vec<Synthetic>>> {
     let encoding = survey.encoding_digest()?;
-    let kept: Vec<&Candidate> = selection.kept().collect();
+    let in_tree = selection.kept().count();
+    let kept: Vec<&Candidate> = selection.kept().chain(selection.kept_more()).collect();
     let pattern = Pattern::new(inputs::encoded(Digest::default(), encoding), &["image"]);
     let keys: Vec<Key> = kept.par_iter().map(|candidate| pattern.key(&[Value::Digest(candidate.image)])).collect();
     session.used.extend(keys.iter().map(|key| key.0));
@@ -67,16 +73,20 @@ pub fn encode(session: &mut Session<'_>, survey: &Survey, selection: &Selection)
     }
     kept.iter()
         .zip(files)
-        .map(|(candidate, file)| {
+        .enumerate()
+        .map(|(place, (candidate, file))| {
             let file = file.ok_or_else(make::damaged_in_use)?;
-            Ok(Synthetic { species: candidate.species, file })
+            Ok(Synthetic { species: candidate.species, key: candidate.key, more: place >= in_tree, file })
         })
         .collect::<Result<Vec<_>>>()
         .map(Some)
 }
 
-/// What the augmented arm trains on: real photos first, then the kept images.
-pub fn augmented_list(survey: &Survey, synthetic: &[Synthetic]) -> (Vec<(Place, usize)>, PhotoList) {
+/// Synthetic images as an arm trains on them.
+pub fn trained_on<'s>(
+    survey: &Survey,
+    synthetic: impl IntoIterator<Item = &'s Synthetic>,
+) -> (Vec<(Place, usize)>, PhotoList) {
     let mut list = PhotoList::default();
     let mut items = Vec::new();
     for image in synthetic {
@@ -94,7 +104,8 @@ pub fn emit(
     synthetic: &[Synthetic],
     figures: Option<&SetFigures>,
 ) -> Result<()> {
-    let files = survey.cut.train.len() + survey.cut.valid.len() + survey.cut.test.len() + synthetic.len() + 3;
+    let files = survey.cut.train.len() + survey.cut.valid.len() + survey.cut.test.len() + 3;
+    let files = files + synthetic.iter().filter(|image| !image.more).count();
     let task = session.progress.task("emit", files, "file");
     let tree = files::tree(session, survey, selection, synthetic, figures)?;
     let inputs =

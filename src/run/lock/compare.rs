@@ -49,7 +49,7 @@ impl Lock {
     fn candidate_facts(&self) -> BTreeMap<String, String> {
         self.candidates()
             .map(|Locked { key, species, machine, image }| {
-                let verdict = if image.kept { "keep" } else { "drop" };
+                let verdict = image.fate.name();
                 let image = Key(image.digest).short();
                 (format!("candidate {} of {species}", key.short()), format!("{verdict} {image}, made on {machine}"))
             })
@@ -84,14 +84,15 @@ fn push(out: &mut Vec<Change>, what: String, old: Option<String>, new: Option<St
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Image, Machine};
+    use super::super::{Fate, Image, Machine};
     use super::*;
 
     #[test]
     fn a_change_names_the_fact_with_both_values() {
         let machine = Machine { device: "cpu".into(), libtorch: "2".into() };
         let with = |digest: u8, kept| {
-            let images = BTreeMap::from([(Key([1; 32]), Image { digest: [digest; 32], kept })]);
+            let fate = if kept { Fate::Keep } else { Fate::Drop };
+            let images = BTreeMap::from([(Key([1; 32]), Image { digest: [digest; 32], fate })]);
             let by_species = BTreeMap::from([("JAY".to_string(), images)]);
             Lock { candidates: BTreeMap::from([(machine.clone(), by_species)]), ..Lock::default() }
         };

@@ -111,7 +111,7 @@ fn candidate_changes(session: &Session<'_>, survey: &Survey, lock: &Lock) -> Vec
         let old = locked.remove(name.as_str());
         let old = old.as_ref().unwrap_or(&none);
         // Refills come after the wanted ones; the lock says how far they went.
-        let n = old.len().clamp(survey.wanted[species], survey.caps[species]);
+        let n = old.len().clamp(survey.most[species], survey.most_caps[species]);
         let wanted = generator.map(|generator| choose::wanted_of(session, survey, generator, species, n));
         let new: BTreeSet<Key> = wanted.unwrap_or_default().iter().map(|wanted| wanted.key).collect();
         if *old == new {

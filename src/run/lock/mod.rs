@@ -81,7 +81,37 @@ pub struct Fitted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Image {
     pub digest: Digest,
-    pub kept: bool,
+    pub fate: Fate,
+}
+
+/// What became of a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is in the tree.
+    Keep,
+    /// Only arms with a larger dose train on it.
+    More,
+    Drop,
+}
+
+impl Fate {
+    const ALL: [Fate; 3] = [Fate::Keep, Fate::More, Fate::Drop];
+
+    /// As the lock has it.
+    fn name(self) -> &'static str {
+        match self {
+            Fate::Keep => "keep",
+            Fate::More => "more",
+            Fate::Drop => "drop",
+        }
+    }
+}
+
+impl Image {
+    /// Whether it is in the tree.
+    pub fn kept(&self) -> bool {
+        self.fate == Fate::Keep
+    }
 }
 
 /// A candidate as the lock knows it.
@@ -135,10 +165,12 @@ impl Lock {
 
     /// Takes the candidates of a selection.
     fn select(&mut self, session: &Session<'_>, survey: &Survey, selection: &Selection) {
-        for candidate in &selection.candidates {
+        let (tree, more) = (selection.candidates.iter(), selection.more.iter());
+        for (candidate, kept) in tree.map(|one| (one, Fate::Keep)).chain(more.map(|one| (one, Fate::More))) {
             let machine =
                 session.store.record_with(&candidate.key.0, |found| Some(Machine::noted(|name| found.noted(name))));
-            let image = Image { digest: candidate.image, kept: candidate.verdict.keeps() };
+            let fate = if candidate.verdict.keeps() { kept } else { Fate::Drop };
+            let image = Image { digest: candidate.image, fate };
             let species = &survey.dataset.species[candidate.species];
             let by_species = self.candidates.entry(machine.unwrap_or_default()).or_default();
             match by_species.get_mut(species) {

@@ -8,7 +8,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Fitted, Image, Lock, Machine};
+use super::{Fate, Fitted, Image, Lock, Machine};
 use crate::error::{Error, Result};
 use crate::plan::Key;
 use crate::plan::inputs::Digest;
@@ -55,7 +55,7 @@ pub fn render(lock: &Lock) -> String {
         for (species, images) in by_species {
             line(format_args!("[candidates.{}.{}]", quoted(&machine.to_string()), quoted(species)));
             for (key, image) in images {
-                let verdict = if image.kept { "keep" } else { "drop" };
+                let verdict = image.fate.name();
                 line(format_args!("{} = \"{} {verdict}\"", key.hex(), hex(&image.digest)));
             }
         }
@@ -192,12 +192,11 @@ impl Reader<'_> {
             .map(|(key, value)| {
                 let at = value.span().start;
                 let (digest, verdict) = self.text(value)?.split_once(' ').unwrap_or_default();
-                let kept = match verdict {
-                    "keep" => true,
-                    "drop" => false,
-                    _ => return Err(self.broken(at, "a candidate is `KEY = \"DIGEST keep\"` or `... drop\"`")),
-                };
-                Ok((self.key(at, key)?, Image { digest: self.key(at, digest)?.0, kept }))
+                let fate = Fate::ALL.into_iter().find(|fate| fate.name() == verdict);
+                let fate = fate.ok_or_else(|| {
+                    self.broken(at, "a candidate is `KEY = \"DIGEST keep\"`, `... more\"` or `... drop\"`")
+                })?;
+                Ok((self.key(at, key)?, Image { digest: self.key(at, digest)?.0, fate }))
             })
             .collect()
     }
@@ -226,10 +225,10 @@ mod tests {
 
     fn lock() -> Lock {
         let machine = Machine { device: "cpu:avx2".into(), libtorch: "2.11.0".into() };
-        let image = |n: u8, kept| (Key([n; 32]), Image { digest: [n + 1; 32], kept });
+        let image = |n: u8, fate| (Key([n; 32]), Image { digest: [n + 1; 32], fate });
         let species = BTreeMap::from([
-            ("BLUE JAY".to_string(), BTreeMap::from([image(1, true), image(7, false)])),
-            ("D'ARNAUD\"S \\ BÜLBÜL".to_string(), BTreeMap::from([image(3, true)])),
+            ("BLUE JAY".to_string(), BTreeMap::from([image(1, Fate::Keep), image(7, Fate::Drop)])),
+            ("D'ARNAUD\"S \\ BÜLBÜL".to_string(), BTreeMap::from([image(3, Fate::More)])),
         ]);
         Lock {
             engine: "0.1.0".into(),
@@ -244,7 +243,7 @@ mod tests {
                 (machine, species),
                 (
                     Machine { device: "cuda".into(), libtorch: "2.11.0".into() },
-                    BTreeMap::from([("BLUE JAY".to_string(), BTreeMap::from([image(11, true)]))]),
+                    BTreeMap::from([("BLUE JAY".to_string(), BTreeMap::from([image(11, Fate::Keep)]))]),
                 ),
             ]),
         }
@@ -265,7 +264,7 @@ mod tests {
         let mut more = lock();
         let machine = more.candidates.keys().next().unwrap().clone();
         let images = more.candidates.get_mut(&machine).unwrap().get_mut("BLUE JAY").unwrap();
-        images.insert(Key([2; 32]), Image { digest: [3; 32], kept: true });
+        images.insert(Key([2; 32]), Image { digest: [3; 32], fate: Fate::Keep });
         let (before, after) = (render(&lock()), render(&more));
         let added: Vec<&str> = after.lines().filter(|line| !before.lines().any(|old| old == *line)).collect();
         assert_eq!(added, [format!("{} = \"{} keep\"", "02".repeat(32), "03".repeat(32))]);
@@ -307,7 +306,7 @@ mod tests {
             let key = *blake3::hash(&n.to_le_bytes()).as_bytes();
             let species =
                 big.candidates.get_mut(&machine).unwrap().entry(format!("SPECIES {:03}", n % 525)).or_default();
-            species.insert(Key(key), Image { digest: key, kept: n % 3 > 0 });
+            species.insert(Key(key), Image { digest: key, fate: Fate::ALL[n as usize % 3] });
         }
         let text = render(&big);
         assert!(text.len() < 7_200_000, "{}", text.len());

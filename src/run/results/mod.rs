@@ -1,6 +1,8 @@
 //! From runs and scores to the plain results that the report writes: counts, pictures, accuracies, comparisons.
 
+mod arms;
 mod compare;
+mod models;
 mod pictures;
 
 use std::collections::BTreeMap;
@@ -12,9 +14,8 @@ use crate::plan::{ENGINE, Inputs, Step};
 use crate::recipe::{Features, GeneratorKind, Mode as GeneratorMode, Recipe, SplitKind, TestImages};
 use crate::report::{self, Results};
 use crate::score::inception;
-use crate::stats::accuracy::accuracy;
 
-use super::arms::{ArmRuns, Run};
+use super::arms::{ArmRuns, predictions_slot};
 use super::gate::{Gate, SetFigures};
 use super::likeness::{self, Likeness};
 use super::model::{self, Baseline};
@@ -37,10 +38,23 @@ pub struct Found<'a> {
     pub arms: &'a [ArmRuns],
 }
 
+/// Writes what there is after each classifier that was trained, while others are still to come.
+pub fn so_far(session: &mut Session<'_>, found: &Found<'_>, notes: &[String]) -> Result<()> {
+    let trained = found.arms.iter().map(|arm| arm.runs.len()).sum();
+    let asked_for = found.arms.len() * session.recipe.classifier.seeds.len();
+    if trained == asked_for {
+        return Ok(());
+    }
+    let likeness = likeness::of_survey(session, found.survey)?;
+    let mut results = results(session, found, &likeness, Some(report::Unfinished { trained, asked_for }))?;
+    results.notes.extend(notes.iter().cloned());
+    report::write(&results, &session.recipe.report.out)
+}
+
 /// Compares the arms and writes the results folder, if they are not there as they should be. Returns the headline.
 pub fn report(session: &mut Session<'_>, found: &Found<'_>, notes: &[String]) -> Result<Option<String>> {
     let compare = compare_inputs(session, found);
-    let report = Inputs::new("report", 1)
+    let report = Inputs::new("report", 2)
         .digest("compare", compare.key().0)
         .digest("select", found.selection.digest)
         .text("recipe", &text_of(session.recipe, notes));
@@ -70,8 +84,11 @@ pub fn report(session: &mut Session<'_>, found: &Found<'_>, notes: &[String]) ->
         return Ok(None);
     }
     let likeness = likeness::of_survey(session, found.survey)?;
-    let mut results = results(session, found, &likeness)?;
+    let mut results = results(session, found, &likeness, None)?;
     results.notes.extend(notes.iter().cloned());
+    let models = models::chosen(found.arms);
+    results.models = models.iter().map(|(folder, best)| models::listed(folder, best)).collect();
+    models::write(session, found.survey, &models)?;
     report::write(&results, &session.recipe.report.out)?;
     let digest = folder_digest(&session.recipe.report.out)?.ok_or_else(|| {
         Error::input(format!("`{}` was removed while it was written", session.recipe.report.out.display()))
@@ -90,12 +107,12 @@ fn compare_inputs(session: &Session<'_>, found: &Found<'_>) -> Inputs {
     let mut hasher = blake3::Hasher::new();
     for arm in found.arms {
         for run in &arm.runs {
-            let slot = format!("predictions {} seed {}", arm.name, run.seed);
+            let slot = predictions_slot(&arm.arm.name, run.seed);
             hasher.update(slot.as_bytes());
             hasher.update(session.key_of(&slot).unwrap_or_default().as_bytes());
         }
     }
-    Inputs::new("compare", 1)
+    Inputs::new("compare", 2)
         .digest("predictions", *hasher.finalize().as_bytes())
         .digest("test photos", found.survey.test_list.digest())
         .digest("train photos", found.survey.train_list.digest())
@@ -108,7 +125,7 @@ fn text_of(recipe: &Recipe, notes: &[String]) -> String {
     hash.to_hex().to_string()
 }
 
-/// BLAKE3 of the results folder's files; `None` if one is not there.
+/// BLAKE3 of the results folder's files, of a model's weights their number of bytes; `None` if one is not there.
 pub fn folder_digest(dir: &std::path::Path) -> Result<Option<[u8; 32]>> {
     let mut hasher = blake3::Hasher::new();
     for name in ["metrics.json", "comparison.csv", "history.csv", "predictions.csv", "report.html"] {
@@ -119,6 +136,8 @@ pub fn folder_digest(dir: &std::path::Path) -> Result<Option<[u8; 32]>> {
             Err(error) => return Err(error).doing("read", &path),
         };
     }
+    let Some(models) = models::state(dir)? else { return Ok(None) };
+    hasher.update(&models);
     Ok(Some(*hasher.finalize().as_bytes()))
 }
 
@@ -142,15 +161,20 @@ pub fn read_headline(recipe: &Recipe) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
-fn results(session: &Session<'_>, found: &Found<'_>, likeness: &Likeness) -> Result<Results> {
+fn results(
+    session: &Session<'_>,
+    found: &Found<'_>,
+    likeness: &Likeness,
+    unfinished: Option<report::Unfinished>,
+) -> Result<Results> {
     let (recipe, survey) = (session.recipe, found.survey);
     let tail = survey.tail(recipe.compare.tail);
     let labels: Vec<usize> =
         survey.cut.test.iter().map(|&photo| survey.dataset.photos[photo].species as usize).collect();
-    let comparisons = compare::comparisons(found.arms, &labels, &tail)?;
+    let comparisons = compare::comparisons(found.arms, &labels, &tail, unfinished.is_none())?;
     let mut notes = Vec::new();
-    if comparisons.len() > 1 {
-        notes.push(format!("p values are Holm's, adjusted for {} comparisons", comparisons.len()));
+    if let Some(questions) = comparisons.first().map(|one| one.design.comparisons).filter(|&n| n > 1) {
+        notes.push(format!("p values are Holm's, adjusted for {questions} comparisons"));
     }
     Ok(Results {
         name: recipe.name.clone(),
@@ -171,14 +195,16 @@ fn results(session: &Session<'_>, found: &Found<'_>, likeness: &Likeness) -> Res
         rejections: rejections(recipe, found.selection),
         set_metrics: set_metrics(recipe, found.figures),
         baseline: Some(baseline(recipe, found)),
-        arms: found.arms.iter().map(|arm| arm_result(recipe, survey, arm, &labels, &tail)).collect::<Result<_>>()?,
+        arms: found.arms.iter().map(|arm| arms::result(recipe, survey, arm, &labels, &tail)).collect::<Result<_>>()?,
         comparisons,
+        unfinished,
+        models: Vec::new(),
         notes,
         guards: guards(recipe, found.selection, likeness),
         gates: gates(survey, found.selection),
         gallery: pictures::gallery(session, found)?,
         rejected: pictures::rejected(session, found)?,
-        history: found.arms.iter().flat_map(history).collect(),
+        history: found.arms.iter().flat_map(arms::history).collect(),
         test_images: survey
             .cut
             .test
@@ -186,7 +212,7 @@ fn results(session: &Session<'_>, found: &Found<'_>, likeness: &Likeness) -> Res
             .zip(&labels)
             .map(|(&photo, &label)| report::TestImage { path: survey.dataset.photos[photo].path.clone(), label })
             .collect(),
-        predictions: found.arms.iter().flat_map(predictions).collect(),
+        predictions: found.arms.iter().flat_map(arms::predictions).collect(),
     })
 }
 
@@ -303,60 +329,6 @@ fn baseline(recipe: &Recipe, found: &Found<'_>) -> report::Baseline {
         names_rightly: (!candidates.is_empty()).then(|| right as f64 / candidates.len() as f64),
         candidates: candidates.len(),
     }
-}
-
-fn arm_result(
-    recipe: &Recipe,
-    survey: &Survey,
-    arm: &ArmRuns,
-    labels: &[usize],
-    tail: &[bool],
-) -> Result<report::ArmResult> {
-    let n = survey.dataset.species.len();
-    let members: Vec<usize> = (0..n).filter(|&species| tail[species]).collect();
-    let each = arm.runs.iter().map(|run| accuracy(labels, &run.predicted, n)).collect::<Result<Vec<_>>>()?;
-    Ok(report::ArmResult {
-        name: arm.name.clone(),
-        train_images: arm.train_images,
-        synthetic_images: arm.synthetic_images,
-        steps: recipe.classifier.steps,
-        seeds: arm.runs.iter().map(|run| run.seed).collect(),
-        macro_accuracy: each.iter().map(|one| one.macro_).collect(),
-        tail_accuracy: each.iter().map(|one| one.group(&members)).collect(),
-        micro_accuracy: each.iter().map(|one| one.micro).collect(),
-        macro_interval: None,
-        tail_interval: None,
-        species: (0..n)
-            .map(|species| report::SpeciesRecall {
-                name: survey.dataset.species[species].clone(),
-                recall: each.iter().map(|one| one.recall[species]).collect(),
-            })
-            .collect(),
-    })
-}
-
-fn history(arm: &ArmRuns) -> Vec<report::HistoryRow> {
-    let row = |run: &Run, row: &crate::train::HistoryRow| report::HistoryRow {
-        arm: arm.name.clone(),
-        seed: run.seed,
-        step: row.step,
-        loss: Some(row.loss),
-        valid_accuracy: row.valid_accuracy,
-        learning_rate: Some(row.learning_rate),
-    };
-    arm.runs.iter().flat_map(|run| run.history.iter().map(|r| row(run, r)).collect::<Vec<_>>()).collect()
-}
-
-fn predictions(arm: &ArmRuns) -> Vec<report::Predictions> {
-    arm.runs
-        .iter()
-        .map(|run| report::Predictions {
-            arm: arm.name.clone(),
-            seed: run.seed,
-            predicted: run.predicted.clone(),
-            probability: run.probability.clone(),
-        })
-        .collect()
 }
 
 /// The copy guard always, and the guard of valid and test where the recipe asks for it.

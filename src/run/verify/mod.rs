@@ -176,7 +176,7 @@ fn selection(session: &mut Session<'_>, survey: &Survey, lock: &Lock, planned: b
         part.notes.push("not all scores are in the cache".to_string());
         return Ok(part);
     };
-    part.checked = selection.candidates.len();
+    part.checked = selection.candidates.len() + selection.more.len();
     for change in lock::selection_changes(session, survey, lock, &selection) {
         part.find(format!("{} (lock -> here)", change));
     }

@@ -167,7 +167,7 @@ fn leaks(tree: &Emitted, part: &mut Part) {
 fn against_lock(tree: &Emitted, lock: &Lock, part: &mut Part) {
     let mut kept: BTreeMap<String, &str> = lock
         .candidates()
-        .filter(|candidate| candidate.image.kept)
+        .filter(|candidate| candidate.image.kept())
         .map(|candidate| (candidate.key.hex(), candidate.species))
         .collect();
     for row in tree.rows.iter().filter(|row| row.is_synthetic()) {
