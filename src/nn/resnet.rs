@@ -173,7 +173,7 @@ impl ResNet {
         for block in &self.blocks {
             x = block.forward(&x, mode_of(block.stage))?;
         }
-        x.f_mean_dim([2i64, 3].as_slice(), false, Kind::Float)
+        x.f_mean_dim([2i64, 3].as_slice(), false, self.fc_weight.kind())
     }
 }
 
@@ -403,6 +403,15 @@ mod tests {
         (variables, net)
     }
 
+    fn filled(arch: Arch, stem: Stem) -> (VarStore, ResNet) {
+        let (variables, net) = build(arch, stem, 7);
+        for (name, mut variable) in variables.variables() {
+            assert!(!name.contains("__"), "{name}");
+            fill(&name, &mut variable);
+        }
+        (variables, net)
+    }
+
     #[track_caller]
     fn close(found: &Tensor, wanted: &[Vec<f64>], tolerance: f64) {
         let wanted = Tensor::from_slice2(wanted);
@@ -418,14 +427,10 @@ mod tests {
         for case in cases {
             let arch = ARCHS[["resnet18", "resnet34", "resnet50"].iter().position(|name| *name == case.arch).unwrap()];
             let stem = if case.stem == "small" { Stem::Small } else { Stem::ImageNet };
-            let (variables, net) = build(arch, stem, 7);
+            let (mut variables, net) = filled(arch, stem);
             let named = variables.variables();
             assert_eq!(named.len(), case.variables, "{}", case.arch);
             assert_eq!(named.values().map(Tensor::numel).sum::<usize>(), case.elements);
-            for (name, mut variable) in variables.variables() {
-                assert!(!name.contains("__"), "{name}");
-                fill(&name, &mut variable);
-            }
             let values: Vec<f32> =
                 uniform("input", (6 * case.size * case.size) as usize).iter().map(|&u| u as f32).collect();
             let x = Tensor::from_slice(&values).view([2, 3, case.size, case.size]);
@@ -435,6 +440,17 @@ mod tests {
             let logits = net.forward(&x, Mode::Eval).unwrap();
             assert_eq!(logits.kind(), Kind::Float);
             close(&logits, &case.logits, 1e-4);
+            let trained = tch::no_grad(|| {
+                let (_, fresh) = filled(arch, stem);
+                fresh.forward(&x, Mode::Train { momentum: 0.1 }).unwrap()
+            });
+            close(&trained, &case.train_logits, 1e-4);
+            // Gradients in double: in fp32 a rectified value near zero falls on the other side, in torchvision as here, and
+            // then ResNet-34's differ from exact ones by a hundredth.
+            variables.double();
+            let x = x.to_kind(Kind::Double);
+            let logits = net.forward(&x, Mode::Eval).unwrap();
+            close(&logits, &case.logits, 1e-9);
             let targets = Tensor::from_slice(&[1i64, 5]);
             logits.cross_entropy_loss(&targets, None::<&Tensor>, Reduction::Mean, -100, 0.1).backward();
             assert_eq!(case.gradients.len(), named.values().filter(|variable| variable.requires_grad()).count());
@@ -443,13 +459,13 @@ mod tests {
                 let vector = Tensor::from_slice(&uniform(&format!("gradient of {name}"), gradient.numel()));
                 let found = [gradient.norm().double_value(&[]), gradient.dot(&vector).double_value(&[])];
                 for (found, wanted) in found.into_iter().zip([norm, product]) {
-                    assert!((found - wanted).abs() < 1e-4 * norm, "{}: {name} has {found}, not {wanted}", case.arch);
+                    assert!((found - wanted).abs() < 1e-9 * norm, "{}: {name} has {found}, not {wanted}", case.arch);
                 }
             }
             let trained = tch::no_grad(|| net.forward(&x, Mode::Train { momentum: 0.1 })).unwrap();
-            close(&trained, &case.train_logits, 1e-4);
-            close(&named["layer1.0.bn1.running_mean"].narrow(0, 0, 4).unsqueeze(0), &[case.running_mean], 1e-4);
-            close(&named["layer1.0.bn1.running_var"].narrow(0, 0, 4).unsqueeze(0), &[case.running_var], 1e-4);
+            close(&trained, &case.train_logits, 1e-9);
+            close(&named["layer1.0.bn1.running_mean"].narrow(0, 0, 4).unsqueeze(0), &[case.running_mean], 1e-9);
+            close(&named["layer1.0.bn1.running_var"].narrow(0, 0, 4).unsqueeze(0), &[case.running_var], 1e-9);
         }
     }
 

@@ -157,7 +157,8 @@ seeds = [0, 1, 2, 3, 4]
 # hue = 0.05
 
 [compare]
-arms = ["real", "oversampled", "augmented"]   # also "real+randaug", "augmented+randaug", "synthetic", "dose"
+# Also: "real+randaug", "augmented+randaug", "synthetic", "dose".
+arms = ["real", "oversampled", "augmented"]
 # doses = [0.5, 1, 2]                    # `dose`: an arm each, with so many times the synthetic images
 # [compare.arm.mine]                     # an arm of your own
 # dose = 1.0                             # 0: no synthetic images
