@@ -63,7 +63,24 @@ fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, String> {
 
 fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
     check_head(bytes)?;
-    Ok(to_rgb(open(bytes)?))
+    match color_jpeg(bytes) {
+        Some(image) => Ok(image),
+        None => Ok(to_rgb(open(bytes)?)),
+    }
+}
+
+/// A JPEG of three colours, by the decoder and with the options that [`open`] uses too, but without its second reading of
+/// the header: a tenth of the time of a small photo. `None` for what is something else or cannot be decoded.
+fn color_jpeg(bytes: &[u8]) -> Option<RgbImage> {
+    use zune_jpeg::zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
+    if !jpeg::is_jpeg(bytes) {
+        return None;
+    }
+    let head = jpeg::head(bytes).ok().filter(|head| head.components.len() == 3)?;
+    let options = DecoderOptions::default().set_strict_mode(false).set_max_width(usize::MAX).set_max_height(usize::MAX);
+    let options = options.jpeg_set_out_colorspace(ColorSpace::RGB);
+    let pixels = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(bytes), options).decode().ok()?;
+    RgbImage::from_raw(head.width, head.height, pixels)
 }
 
 /// Refuses what is empty, too large, cut off or no image, before memory is taken for it.

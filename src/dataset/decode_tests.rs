@@ -1,6 +1,6 @@
 use super::*;
 use image::{GrayAlphaImage, GrayImage, ImageBuffer, ImageFormat, LumaA, RgbaImage};
-use jpeg_encoder::{ColorType, Encoder};
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use std::fs;
 
 fn written(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
@@ -21,6 +21,23 @@ fn jpeg(image: &RgbImage, quality: u8) -> Vec<u8> {
     let (w, h) = image.dimensions();
     Encoder::new(&mut out, quality).encode(image.as_raw(), w as u16, h as u16, ColorType::Rgb).unwrap();
     out
+}
+
+#[test]
+fn a_colour_jpeg_read_directly_is_the_one_that_image_reads() {
+    for sampling in [(1, 1), (2, 1), (2, 2)] {
+        for progressive in [false, true] {
+            let (mut bytes, scene) = (Vec::new(), scene(45, 38));
+            let mut encoder = Encoder::new(&mut bytes, 80);
+            encoder.set_sampling_factor(SamplingFactor::from_factors(sampling.0, sampling.1).unwrap());
+            encoder.set_progressive(progressive);
+            encoder.encode(scene.as_raw(), 45, 38, ColorType::Rgb).unwrap();
+            assert_eq!(color_jpeg(&bytes).unwrap(), to_rgb(open(&bytes).unwrap()), "{sampling:?} {progressive}");
+        }
+    }
+    for other in [four_channels([1, 2, 3, 4], ColorType::Cmyk), written(scene(9, 9), ImageFormat::Png)] {
+        assert_eq!(color_jpeg(&other), None);
+    }
 }
 
 fn four_channels(pixel: [u8; 4], kind: ColorType) -> Vec<u8> {

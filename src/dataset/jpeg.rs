@@ -109,7 +109,7 @@ pub(super) fn is_complete(bytes: &[u8], head: &Head) -> bool {
     let mut at = head.scan;
     loop {
         // Inside compressed data FF is followed by 00, or by a restart marker; any other marker ends the scan.
-        let Some(found) = bytes.get(at..).and_then(|rest| rest.iter().position(|&b| b == 0xFF)) else { return false };
+        let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr(0xFF, rest)) else { return false };
         at += found + 1;
         match bytes.get(at) {
             None => return false,

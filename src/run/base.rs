@@ -1,6 +1,7 @@
 //! The checkpoint that a recipe's Stable Diffusion generator is: opened, identified by the digests of its files, and made
 //! ready to sample. Trains nothing.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -25,7 +26,7 @@ use crate::recipe::{self, GeneratorKind, Recipe, StableDiffusion};
 use crate::store::Store;
 
 use super::model::precision;
-use super::progress::Progress;
+use super::progress::{Progress, Task};
 use super::survey::{self, Survey};
 
 /// An opened checkpoint.
@@ -179,13 +180,27 @@ fn not_fetched(model: &str) -> Error {
 }
 
 fn fetch_into(store: &Store, spec: &hub::Spec, progress: &Progress) -> Result<PathBuf> {
-    let said = std::cell::RefCell::new(String::new());
-    hub::fetch(spec, store.dir(), &|file, _, total| {
-        if *said.borrow() != file {
-            progress.say(&format!("fetch: {file} ({})", crate::text::bytes(total)));
-            *said.borrow_mut() = file.to_string();
+    const MEGABYTE: u64 = 1_000_000;
+    let running: RefCell<Option<(String, Task<'_>)>> = RefCell::new(None);
+    let finish = || {
+        if let Some((_, task)) = running.take() {
+            task.finish();
         }
-    })
+    };
+    let folder = hub::fetch(spec, store.dir(), &|file, have, total| {
+        let (have, total) = ((have / MEGABYTE) as usize, total.div_ceil(MEGABYTE) as usize);
+        if running.borrow().as_ref().is_none_or(|(name, _)| name != file) {
+            finish();
+            let mut task = progress.task(&format!("fetch {file}"), total, "megabyte");
+            task.resume(have);
+            running.replace(Some((file.to_string(), task)));
+        }
+        if let Some((_, task)) = running.borrow_mut().as_mut() {
+            task.set(have, "");
+        }
+    })?;
+    finish();
+    Ok(folder)
 }
 
 /// The sampler that is asked for, or the checkpoint's own, as its scheduler's config has it.

@@ -142,7 +142,7 @@ impl Task<'_> {
     /// The task is over: says what was done and how long it took.
     pub fn finish(self) {
         self.bar.finish_and_clear();
-        let made = self.done - self.begun_at;
+        let made = self.done.saturating_sub(self.begun_at);
         let elapsed = self.started.elapsed();
         self.progress.say(&format!("{}: {} in {}", self.name, text::count(made, self.unit), text::duration(elapsed)));
     }

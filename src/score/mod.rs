@@ -15,6 +15,7 @@ pub mod prdc;
 pub mod realism;
 pub mod resize;
 pub mod ssim;
+mod ssim_rows;
 pub mod thin;
 
 #[cfg(test)]

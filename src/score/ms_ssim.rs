@@ -11,7 +11,8 @@
 
 use image::RgbImage;
 
-use super::ssim::{RADIUS, different_sizes, gaussian};
+use super::ssim::different_sizes;
+use super::ssim_rows::{RADIUS, gaussian};
 use crate::error::{Error, Result};
 
 /// Powers of the scales, from the finest: the paper's section 3.2.

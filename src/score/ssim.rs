@@ -13,17 +13,8 @@
 use image::RgbImage;
 use rayon::prelude::*;
 
+use super::ssim_rows::{Filter, RADIUS, WINDOW, product, similarity, sum, weights, windows};
 use crate::error::{Error, Result};
-
-/// Pixels from a window's centre to its edge.
-pub(super) const RADIUS: usize = 5;
-/// Pixels a side of the window.
-const WINDOW: usize = 2 * RADIUS + 1;
-/// (K1 L)^2 and (K2 L)^2 of the paper's equations 6 to 13.
-const C1: f32 = (0.01 * 255.0) * (0.01 * 255.0);
-const C2: f32 = (0.03 * 255.0) * (0.03 * 255.0);
-/// Independent partial sums of a row; fixed, so that the order of additions is.
-const LANES: usize = 16;
 
 /// An image ready to be compared with many: three planes of pixels with the local moments of each window.
 #[derive(Clone)]
@@ -64,7 +55,25 @@ pub fn ssim(a: &RgbImage, b: &RgbImage) -> Result<f64> {
     if a.dimensions() != b.dimensions() {
         return Err(different_sizes("SSIM", a.dimensions(), b.dimensions()));
     }
-    Prepared::new(a)?.ssim(&Prepared::new(b)?)
+    let (width, height) = checked(a)?;
+    Ok(fresh_sum(a, b) / values(width, height))
+}
+
+/// Width and height of an image that is large enough.
+fn checked(image: &RgbImage) -> Result<(usize, usize)> {
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    if width < WINDOW || height < WINDOW {
+        return Err(Error::input_help(
+            format!("SSIM needs images of at least {WINDOW}x{WINDOW} pixels, this one is {width}x{height}"),
+            "enlarge the images, or leave the small ones out",
+        ));
+    }
+    Ok((width, height))
+}
+
+/// How many values a pair's mean is over.
+fn values(width: usize, height: usize) -> f64 {
+    (3 * (width - 2 * RADIUS) * (height - 2 * RADIUS)) as f64
 }
 
 /// The one of `many` with the greatest SSIM to the candidate, or to its mirror image too if `flips`: the exact maximum
@@ -106,13 +115,7 @@ impl Prepared {
     /// # Errors
     /// An image smaller than 11x11.
     pub fn new(image: &RgbImage) -> Result<Prepared> {
-        let (width, height) = (image.width() as usize, image.height() as usize);
-        if width < WINDOW || height < WINDOW {
-            return Err(Error::input_help(
-                format!("SSIM needs images of at least {WINDOW}x{WINDOW} pixels, this one is {width}x{height}"),
-                "enlarge the images, or leave the small ones out",
-            ));
-        }
+        let (width, height) = checked(image)?;
         let mut planes = [0; 3].map(|_| Vec::with_capacity(width * height));
         for pixel in image.as_raw().as_chunks::<3>().0 {
             planes.iter_mut().zip(pixel).for_each(|(plane, &value)| plane.push(value));
@@ -152,17 +155,22 @@ impl Prepared {
     fn mean_with(&self, other: &Prepared) -> f64 {
         let sum: f64 =
             self.channels.iter().zip(&other.channels).map(|(a, b)| channel_sum(a, b, self.width, self.height)).sum();
-        sum / (3 * (self.width - 2 * RADIUS) * (self.height - 2 * RADIUS)) as f64
+        sum / values(self.width, self.height)
     }
 }
 
 impl Channel {
     fn new(pixels: Vec<u8>, width: usize, height: usize) -> Channel {
         let total: u64 = pixels.iter().map(|&pixel| u64::from(pixel)).sum();
-        let centre = (total / pixels.len() as u64) as f32;
+        let centre = centre(total, pixels.len());
         let (means, variances) = moments(&pixels, centre, width, height);
         Channel { pixels, centre, means, variances }
     }
+}
+
+/// A channel's mean, rounded down.
+fn centre(total: u64, pixels: usize) -> f32 {
+    (total / pixels as u64) as f32
 }
 
 /// Each window's mean (less the centre) and variance, by the widest vectors that the machine has.
@@ -207,17 +215,6 @@ pub(super) fn different_sizes(metric: &str, a: (u32, u32), b: (u32, u32)) -> Err
     )
 }
 
-/// Half of the normalised Gaussian: the weights at distances 5, 4, 3, 2, 1, 0 from the centre.
-pub(super) fn gaussian() -> [f64; RADIUS + 1] {
-    let weight = |distance: usize| libm::exp(-0.5 * (distance as f64 / 1.5) * (distance as f64 / 1.5));
-    let total: f64 = weight(0) + 2.0 * (1..=RADIUS).map(weight).sum::<f64>();
-    std::array::from_fn(|i| weight(RADIUS - i) / total)
-}
-
-fn weights() -> [f32; RADIUS + 1] {
-    gaussian().map(|weight| weight as f32)
-}
-
 /// The sum over all windows of one channel's SSIM, by the widest vectors that the machine has.
 fn channel_sum(a: &Channel, b: &Channel, width: usize, height: usize) -> f64 {
     #[cfg(target_arch = "x86_64")]
@@ -256,85 +253,69 @@ fn channel_sum_plain(a: &Channel, b: &Channel, width: usize, height: usize) -> f
     total
 }
 
-/// Runs the separable window over the rows that `fill` writes (`width` values each) and hands each filtered row
-/// (`width - 10` values, `height - 10` of them) to `take`.
+/// The sum over all windows and channels of two images that are compared once: what [`channel_sum`] gives of prepared ones,
+/// bit by bit, without keeping their moments.
+fn fresh_sum(a: &RgbImage, b: &RgbImage) -> f64 {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the machine has AVX2, as was just asked.
+        return unsafe { fresh_sum_avx2(a, b) };
+    }
+    fresh_sum_plain(a, b)
+}
+
+/// The same code, compiled for eight f32 at once; without fused multiply-add, which would round differently.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn fresh_sum_avx2(a: &RgbImage, b: &RgbImage) -> f64 {
+    fresh_sum_plain(a, b)
+}
+
 #[inline(always)]
-fn windows(
-    width: usize,
-    height: usize,
-    mut fill: impl FnMut(usize, &mut [f32]),
-    mut take: impl FnMut(usize, &mut [f32]),
-) {
+fn fresh_sum_plain(a: &RgbImage, b: &RgbImage) -> f64 {
+    let (width, height) = (a.width() as usize, a.height() as usize);
     let weights = weights();
-    let inner = width - 2 * RADIUS;
-    let mut line = vec![0.0f32; width];
-    let mut filtered = vec![0.0f32; inner];
-    // The last eleven rows after the horizontal pass, oldest overwritten first.
-    let mut ring = vec![0.0f32; WINDOW * inner];
-    for y in 0..height {
-        fill(y, &mut line);
-        let slot = y % WINDOW;
-        let taps: [&[f32]; WINDOW] = std::array::from_fn(|k| &line[k..k + inner]);
-        weigh(&taps, &weights, &mut ring[slot * inner..][..inner]);
-        if y + 1 >= WINDOW {
-            let taps: [&[f32]; WINDOW] = std::array::from_fn(|k| &ring[(y + 1 + k) % WINDOW * inner..][..inner]);
-            weigh(&taps, &weights, &mut filtered);
-            take(y + 1 - WINDOW, &mut filtered);
+    let [pixels_a, pixels_b] = [a, b].map(|image| image.as_raw().as_chunks::<3>().0);
+    let [centres_a, centres_b] = [pixels_a, pixels_b].map(|pixels| {
+        let mut totals = [0u64; 3];
+        for row in pixels.chunks(width) {
+            let mut sums = [0u32; 3]; // no overflow below 16 million pixels a row
+            row.iter().for_each(|pixel| sums.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += u32::from(value)));
+            totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += u64::from(sum));
+        }
+        totals.map(|total| centre(total, pixels.len()))
+    });
+    let mut lines = [0; 5].map(|_| vec![0.0f32; width]);
+    let mut filters = [0; 5].map(|_| Filter::new(width));
+    let mut sums = [0.0; 3];
+    for (channel, total) in sums.iter_mut().enumerate() {
+        let centres = [centres_a[channel], centres_b[channel]];
+        for y in 0..height {
+            let rows = [&pixels_a[y * width..][..width], &pixels_b[y * width..][..width]];
+            let [line_a, line_b, square_a, square_b, both] = &mut lines;
+            for (line, (row, centre)) in [&mut *line_a, &mut *line_b].into_iter().zip(rows.into_iter().zip(centres)) {
+                line.iter_mut().zip(row).for_each(|(value, pixel)| *value = f32::from(pixel[channel]) - centre);
+            }
+            for x in 0..width {
+                let (a, b) = (line_a[x], line_b[x]);
+                (square_a[x], square_b[x], both[x]) = (a * a, b * b, a * b);
+            }
+            let mut whole = false;
+            for (filter, line) in filters.iter_mut().zip(&lines) {
+                whole = filter.push(y, line, &weights);
+            }
+            if whole {
+                let [mean_a, mean_b, variance_a, variance_b, row] = &mut filters;
+                for (variance, mean) in [(&mut *variance_a, &*mean_a), (&mut *variance_b, &*mean_b)] {
+                    variance.row.iter_mut().zip(&mean.row).for_each(|(value, mean)| *value -= mean * mean);
+                }
+                let (means, variances) = ([&*mean_a.row, &*mean_b.row], [&*variance_a.row, &*variance_b.row]);
+                similarity(&mut row.row, centres, means, variances);
+                *total += sum(&row.row);
+            }
         }
     }
-}
-
-/// The product of two rows of pixels, each less its centre.
-#[inline(always)]
-fn product(rows: [&[u8]; 2], centres: [f32; 2], out: &mut [f32]) {
-    for ((out, &a), &b) in out.iter_mut().zip(rows[0]).zip(rows[1]) {
-        *out = (f32::from(a) - centres[0]) * (f32::from(b) - centres[1]);
-    }
-}
-
-/// The weighted sum of eleven equally long rows; those at equal distance are added first, so that a mirrored image
-/// gives mirrored bits.
-#[inline(always)]
-fn weigh(taps: &[&[f32]; WINDOW], weights: &[f32; RADIUS + 1], out: &mut [f32]) {
-    let n = out.len();
-    let taps: [&[f32]; WINDOW] = std::array::from_fn(|k| &taps[k][..n]);
-    for j in 0..n {
-        let mut value = (taps[0][j] + taps[10][j]) * weights[0];
-        value += (taps[1][j] + taps[9][j]) * weights[1];
-        value += (taps[2][j] + taps[8][j]) * weights[2];
-        value += (taps[3][j] + taps[7][j]) * weights[3];
-        value += (taps[4][j] + taps[6][j]) * weights[4];
-        out[j] = value + taps[5][j] * weights[5];
-    }
-}
-
-/// Turns a row of windowed products into SSIM values (equation 13 of the paper).
-#[inline(always)]
-fn similarity(row: &mut [f32], centres: [f32; 2], means: [&[f32]; 2], variances: [&[f32]; 2]) {
-    let n = row.len();
-    let (mean_a, mean_b, variance_a, variance_b) =
-        (&means[0][..n], &means[1][..n], &variances[0][..n], &variances[1][..n]);
-    for j in 0..n {
-        let covariance = row[j] - mean_a[j] * mean_b[j];
-        let (a, b) = (mean_a[j] + centres[0], mean_b[j] + centres[1]);
-        let above = (2.0 * (a * b) + C1) * (2.0 * covariance + C2);
-        let below = (a * a + b * b + C1) * (variance_a[j] + variance_b[j] + C2);
-        row[j] = above / below;
-    }
-}
-
-/// The sum of a row by a fixed tree of additions.
-#[inline(always)]
-fn sum(row: &[f32]) -> f64 {
-    let mut lanes = [0.0f32; LANES];
-    let chunks = row.chunks_exact(LANES);
-    let rest: f64 = chunks.remainder().iter().map(|&value| f64::from(value)).sum();
-    for chunk in chunks {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane += value;
-        }
-    }
-    lanes.iter().map(|&value| f64::from(value)).sum::<f64>() + rest
+    sums.iter().sum()
 }
 
 #[cfg(test)]

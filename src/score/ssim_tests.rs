@@ -92,6 +92,14 @@ fn the_bits_do_not_depend_on_threads_or_vector_width() {
         assert_eq!(channel_sum(a, b, 45, 29).to_bits(), channel_sum_plain(a, b, 45, 29).to_bits());
         assert_eq!(moments(&a.pixels, a.centre, 45, 29), moments_plain(&a.pixels, a.centre, 45, 29));
     }
+    for (a, one) in kinds.iter().zip(&prepared) {
+        for (b, other) in kinds.iter().zip(&prepared) {
+            let (a, b) = (image(45, 29, a), image(45, 29, b));
+            let kept = one.ssim(other).unwrap();
+            assert_eq!(ssim(&a, &b).unwrap().to_bits(), kept.to_bits(), "compared once, or kept for many");
+            assert_eq!(fresh_sum(&a, &b).to_bits(), fresh_sum_plain(&a, &b).to_bits());
+        }
+    }
 }
 
 #[test]
