@@ -13,7 +13,7 @@
 use image::RgbImage;
 use rayon::prelude::*;
 
-use super::ssim_rows::{Filter, RADIUS, WINDOW, product, similarity, sum, weights, windows};
+use super::ssim_rows::{Filter, RADIUS, WINDOW, deviations, less_squares, product, similarity, sum, weights};
 use crate::error::{Error, Result};
 
 /// An image ready to be compared with many: three planes of pixels with the local moments of each window.
@@ -117,8 +117,8 @@ impl Prepared {
     pub fn new(image: &RgbImage) -> Result<Prepared> {
         let (width, height) = checked(image)?;
         let mut planes = [0; 3].map(|_| Vec::with_capacity(width * height));
-        for pixel in image.as_raw().as_chunks::<3>().0 {
-            planes.iter_mut().zip(pixel).for_each(|(plane, &value)| plane.push(value));
+        for (channel, plane) in planes.iter_mut().enumerate() {
+            plane.extend(image.as_raw().as_chunks::<3>().0.iter().map(|pixel| pixel[channel]));
         }
         let channels = planes.map(|pixels| Channel::new(pixels, width, height));
         Ok(Prepared { width, height, channels })
@@ -192,19 +192,21 @@ fn moments_avx2(pixels: &[u8], centre: f32, width: usize, height: usize) -> (Vec
 
 #[inline(always)]
 fn moments_plain(pixels: &[u8], centre: f32, width: usize, height: usize) -> (Vec<f32>, Vec<f32>) {
-    let row_of = |y: usize| &pixels[y * width..][..width];
-    let inner = width - 2 * RADIUS;
-    let mut means: Vec<f32> = Vec::with_capacity(inner * (height - 2 * RADIUS));
-    let mut variances: Vec<f32> = Vec::with_capacity(inner * (height - 2 * RADIUS));
-    let plain = |y: usize, out: &mut [f32]| {
-        out.iter_mut().zip(row_of(y)).for_each(|(out, &pixel)| *out = f32::from(pixel) - centre);
-    };
-    windows(width, height, plain, |_, row| means.extend_from_slice(row));
-    let square = |y: usize, out: &mut [f32]| product([row_of(y); 2], [centre; 2], out);
-    windows(width, height, square, |y, row| {
-        row.iter_mut().zip(&means[y * inner..]).for_each(|(value, mean)| *value -= mean * mean);
-        variances.extend_from_slice(row);
-    });
+    let weights = weights();
+    let windows = (width - 2 * RADIUS) * (height - 2 * RADIUS);
+    let (mut means, mut variances) = (Vec::with_capacity(windows), Vec::with_capacity(windows));
+    let (mut line, mut square, centres) = (vec![0.0; width], vec![0.0; width], vec![centre; width]);
+    let (mut mean, mut variance) = (Filter::new(width, 1), Filter::new(width, 1));
+    for y in 0..height {
+        deviations(&pixels[y * width..], &centres, &mut line);
+        product(&line, &line, &mut square);
+        variance.push(y, &square, &weights);
+        if mean.push(y, &line, &weights) {
+            less_squares(&mut variance.row, &mean.row);
+            means.extend_from_slice(&mean.row);
+            variances.extend_from_slice(&variance.row);
+        }
+    }
     (means, variances)
 }
 
@@ -234,22 +236,24 @@ fn channel_sum_avx2(a: &Channel, b: &Channel, width: usize, height: usize) -> f6
 
 #[inline(always)]
 fn channel_sum_plain(a: &Channel, b: &Channel, width: usize, height: usize) -> f64 {
+    let weights = weights();
     let inner = width - 2 * RADIUS;
+    let (mut line_a, mut line_b, mut both) = (vec![0.0; width], vec![0.0; width], vec![0.0; width]);
+    let (centres_a, centres_b) = (vec![a.centre; width], vec![b.centre; width]);
+    let mut filter = Filter::new(width, 1);
     let mut total = 0.0;
-    windows(
-        width,
-        height,
-        |y, row| {
-            let at = y * width..(y + 1) * width;
-            product([&a.pixels[at.clone()], &b.pixels[at]], [a.centre, b.centre], row);
-        },
-        |y, row| {
-            let at = y * inner..(y + 1) * inner;
-            let means = [&a.means[at.clone()], &b.means[at.clone()]];
-            similarity(row, [a.centre, b.centre], means, [&a.variances[at.clone()], &b.variances[at]]);
-            total += sum(row);
-        },
-    );
+    for y in 0..height {
+        deviations(&a.pixels[y * width..], &centres_a, &mut line_a);
+        deviations(&b.pixels[y * width..], &centres_b, &mut line_b);
+        product(&line_a, &line_b, &mut both);
+        if filter.push(y, &both, &weights) {
+            let from = (y + 1 - WINDOW) * inner;
+            let means = [&a.means[from..], &b.means[from..]];
+            let variances = [&a.variances[from..], &b.variances[from..]];
+            similarity(&mut filter.row, [&centres_a, &centres_b], means, variances);
+            total += sum::<1>(&filter.row)[0];
+        }
+    }
     total
 }
 
@@ -275,47 +279,47 @@ fn fresh_sum_avx2(a: &RgbImage, b: &RgbImage) -> f64 {
 fn fresh_sum_plain(a: &RgbImage, b: &RgbImage) -> f64 {
     let (width, height) = (a.width() as usize, a.height() as usize);
     let weights = weights();
-    let [pixels_a, pixels_b] = [a, b].map(|image| image.as_raw().as_chunks::<3>().0);
-    let [centres_a, centres_b] = [pixels_a, pixels_b].map(|pixels| {
-        let mut totals = [0u64; 3];
-        for row in pixels.chunks(width) {
-            let mut sums = [0u32; 3]; // no overflow below 16 million pixels a row
-            row.iter().for_each(|pixel| sums.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += u32::from(value)));
-            totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += u64::from(sum));
-        }
-        totals.map(|total| centre(total, pixels.len()))
-    });
-    let mut lines = [0; 5].map(|_| vec![0.0f32; width]);
-    let mut filters = [0; 5].map(|_| Filter::new(width));
-    let mut sums = [0.0; 3];
-    for (channel, total) in sums.iter_mut().enumerate() {
-        let centres = [centres_a[channel], centres_b[channel]];
-        for y in 0..height {
-            let rows = [&pixels_a[y * width..][..width], &pixels_b[y * width..][..width]];
-            let [line_a, line_b, square_a, square_b, both] = &mut lines;
-            for (line, (row, centre)) in [&mut *line_a, &mut *line_b].into_iter().zip(rows.into_iter().zip(centres)) {
-                line.iter_mut().zip(row).for_each(|(value, pixel)| *value = f32::from(pixel[channel]) - centre);
-            }
-            for x in 0..width {
-                let (a, b) = (line_a[x], line_b[x]);
-                (square_a[x], square_b[x], both[x]) = (a * a, b * b, a * b);
-            }
-            let mut whole = false;
-            for (filter, line) in filters.iter_mut().zip(&lines) {
-                whole = filter.push(y, line, &weights);
-            }
-            if whole {
-                let [mean_a, mean_b, variance_a, variance_b, row] = &mut filters;
-                for (variance, mean) in [(&mut *variance_a, &*mean_a), (&mut *variance_b, &*mean_b)] {
-                    variance.row.iter_mut().zip(&mean.row).for_each(|(value, mean)| *value -= mean * mean);
-                }
-                let (means, variances) = ([&*mean_a.row, &*mean_b.row], [&*variance_a.row, &*variance_b.row]);
-                similarity(&mut row.row, centres, means, variances);
-                *total += sum(&row.row);
-            }
+    let n = 3 * width;
+    let (centres_a, centres_b) = (centres(a), centres(b));
+    let (mut line_a, mut line_b, mut line) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
+    let (mut mean_a, mut mean_b) = (Filter::new(width, 3), Filter::new(width, 3));
+    let (mut variance_a, mut variance_b) = (Filter::new(width, 3), Filter::new(width, 3));
+    let mut both = Filter::new(width, 3);
+    let mut totals = [0.0; 3];
+    for y in 0..height {
+        deviations(&a.as_raw()[y * n..], &centres_a, &mut line_a);
+        deviations(&b.as_raw()[y * n..], &centres_b, &mut line_b);
+        mean_a.push(y, &line_a, &weights);
+        mean_b.push(y, &line_b, &weights);
+        product(&line_a, &line_a, &mut line);
+        variance_a.push(y, &line, &weights);
+        product(&line_b, &line_b, &mut line);
+        variance_b.push(y, &line, &weights);
+        product(&line_a, &line_b, &mut line);
+        if both.push(y, &line, &weights) {
+            less_squares(&mut variance_a.row, &mean_a.row);
+            less_squares(&mut variance_b.row, &mean_b.row);
+            let means = [&*mean_a.row, &*mean_b.row];
+            similarity(&mut both.row, [&centres_a, &centres_b], means, [&variance_a.row, &variance_b.row]);
+            let sums = sum::<3>(&both.row);
+            totals = [totals[0] + sums[0], totals[1] + sums[1], totals[2] + sums[2]];
         }
     }
-    sums.iter().sum()
+    totals[0] + totals[1] + totals[2]
+}
+
+/// The centres of an image's channels, for each value of a row.
+fn centres(image: &RgbImage) -> Vec<f32> {
+    let pixels = image.as_raw().as_chunks::<3>().0;
+    let mut totals = [0u64; 3];
+    for pixels in pixels.chunks(1 << 16) {
+        let mut sums = [0u32; 3];
+        for [r, g, b] in pixels {
+            sums = [sums[0] + u32::from(*r), sums[1] + u32::from(*g), sums[2] + u32::from(*b)];
+        }
+        totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += u64::from(sum));
+    }
+    totals.map(|total| centre(total, pixels.len())).repeat(image.width() as usize)
 }
 
 #[cfg(test)]

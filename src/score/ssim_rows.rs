@@ -1,6 +1,8 @@
 //! Row by row, the arithmetic of SSIM: the Gaussian window that moves down an image, and equation 13 of the paper on what it
-//! leaves. Plain f32 additions and multiplications in a fixed order. Knows no images. Everything is inlined into its callers,
-//! which are compiled for the machine's vectors.
+//! leaves. Plain f32 additions and multiplications in a fixed order. Knows no images. Everything is inlined into its callers, which
+//! are compiled for the machine's vectors; so loops are written out: closures and iterators stay calls there, without vectors.
+
+#![expect(clippy::needless_range_loop, reason = "iterators are not inlined into functions with target features")]
 
 /// Pixels from a window's centre to its edge.
 pub(super) const RADIUS: usize = 5;
@@ -23,28 +25,9 @@ pub(super) fn weights() -> [f32; RADIUS + 1] {
     gaussian().map(|weight| weight as f32)
 }
 
-/// Runs the separable window over the rows that `fill` writes (`width` values each) and hands each filtered row
-/// (`width - 10` values, `height - 10` of them) to `take`.
-#[inline(always)]
-pub(super) fn windows(
-    width: usize,
-    height: usize,
-    mut fill: impl FnMut(usize, &mut [f32]),
-    mut take: impl FnMut(usize, &mut [f32]),
-) {
-    let weights = weights();
-    let mut line = vec![0.0f32; width];
-    let mut filter = Filter::new(width);
-    for y in 0..height {
-        fill(y, &mut line);
-        if filter.push(y, &line, &weights) {
-            take(y + 1 - WINDOW, &mut filter.row);
-        }
-    }
-}
-
-/// A separable window moving down an image.
+/// A separable window moving down an image whose rows hold one channel, or several, pixel by pixel.
 pub(super) struct Filter {
+    channels: usize,
     /// The last eleven rows after the horizontal pass, oldest overwritten first.
     ring: Vec<f32>,
     /// The filtered row.
@@ -52,31 +35,58 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    pub fn new(width: usize) -> Filter {
-        let inner = width - 2 * RADIUS;
-        Filter { ring: vec![0.0; WINDOW * inner], row: vec![0.0; inner] }
+    pub fn new(width: usize, channels: usize) -> Filter {
+        let inner = (width - 2 * RADIUS) * channels;
+        Filter { channels, ring: vec![0.0; WINDOW * inner], row: vec![0.0; inner] }
     }
 
     /// Takes row `y` of the image, and says whether there is a filtered row now: that of `y - 10`.
     #[inline(always)]
     pub fn push(&mut self, y: usize, line: &[f32], weights: &[f32; RADIUS + 1]) -> bool {
         let inner = self.row.len();
-        let taps: [&[f32]; WINDOW] = std::array::from_fn(|k| &line[k..k + inner]);
+        let mut taps: [&[f32]; WINDOW] = [&[]; WINDOW];
+        for k in 0..WINDOW {
+            taps[k] = &line[k * self.channels..][..inner];
+        }
         weigh(&taps, weights, &mut self.ring[y % WINDOW * inner..][..inner]);
         if y + 1 < WINDOW {
             return false;
         }
-        let taps: [&[f32]; WINDOW] = std::array::from_fn(|k| &self.ring[(y + 1 + k) % WINDOW * inner..][..inner]);
+        for k in 0..WINDOW {
+            taps[k] = &self.ring[(y + 1 + k) % WINDOW * inner..][..inner];
+        }
         weigh(&taps, weights, &mut self.row);
         true
     }
 }
 
-/// The product of two rows of pixels, each less its centre.
+/// A row of values, each less its centre.
 #[inline(always)]
-pub(super) fn product(rows: [&[u8]; 2], centres: [f32; 2], out: &mut [f32]) {
-    for ((out, &a), &b) in out.iter_mut().zip(rows[0]).zip(rows[1]) {
-        *out = (f32::from(a) - centres[0]) * (f32::from(b) - centres[1]);
+pub(super) fn deviations(row: &[u8], centres: &[f32], out: &mut [f32]) {
+    let n = out.len();
+    let (row, centres) = (&row[..n], &centres[..n]);
+    for x in 0..n {
+        out[x] = f32::from(row[x]) - centres[x];
+    }
+}
+
+/// The product of two rows of deviations.
+#[inline(always)]
+pub(super) fn product(a: &[f32], b: &[f32], out: &mut [f32]) {
+    let n = out.len();
+    let (a, b) = (&a[..n], &b[..n]);
+    for x in 0..n {
+        out[x] = a[x] * b[x];
+    }
+}
+
+/// Subtracts the squares of means from the means of squares, which leaves variances.
+#[inline(always)]
+pub(super) fn less_squares(row: &mut [f32], means: &[f32]) {
+    let n = row.len();
+    let means = &means[..n];
+    for x in 0..n {
+        row[x] -= means[x] * means[x];
     }
 }
 
@@ -85,42 +95,60 @@ pub(super) fn product(rows: [&[u8]; 2], centres: [f32; 2], out: &mut [f32]) {
 #[inline(always)]
 fn weigh(taps: &[&[f32]; WINDOW], weights: &[f32; RADIUS + 1], out: &mut [f32]) {
     let n = out.len();
-    let taps: [&[f32]; WINDOW] = std::array::from_fn(|k| &taps[k][..n]);
-    for j in 0..n {
-        let mut value = (taps[0][j] + taps[10][j]) * weights[0];
-        value += (taps[1][j] + taps[9][j]) * weights[1];
-        value += (taps[2][j] + taps[8][j]) * weights[2];
-        value += (taps[3][j] + taps[7][j]) * weights[3];
-        value += (taps[4][j] + taps[6][j]) * weights[4];
-        out[j] = value + taps[5][j] * weights[5];
+    let [a, b, c, d, e, f, g, h, i, j, k] = *taps;
+    let (a, b, c, d, e, f) = (&a[..n], &b[..n], &c[..n], &d[..n], &e[..n], &f[..n]);
+    let (g, h, i, j, k) = (&g[..n], &h[..n], &i[..n], &j[..n], &k[..n]);
+    for x in 0..n {
+        let mut value = (a[x] + k[x]) * weights[0];
+        value += (b[x] + j[x]) * weights[1];
+        value += (c[x] + i[x]) * weights[2];
+        value += (d[x] + h[x]) * weights[3];
+        value += (e[x] + g[x]) * weights[4];
+        out[x] = value + f[x] * weights[5];
     }
 }
 
 /// Turns a row of windowed products into SSIM values (equation 13 of the paper).
 #[inline(always)]
-pub(super) fn similarity(row: &mut [f32], centres: [f32; 2], means: [&[f32]; 2], variances: [&[f32]; 2]) {
+pub(super) fn similarity(row: &mut [f32], centres: [&[f32]; 2], means: [&[f32]; 2], variances: [&[f32]; 2]) {
     let n = row.len();
-    let (mean_a, mean_b, variance_a, variance_b) =
-        (&means[0][..n], &means[1][..n], &variances[0][..n], &variances[1][..n]);
-    for j in 0..n {
-        let covariance = row[j] - mean_a[j] * mean_b[j];
-        let (a, b) = (mean_a[j] + centres[0], mean_b[j] + centres[1]);
+    let (centre_a, centre_b) = (&centres[0][..n], &centres[1][..n]);
+    let (mean_a, mean_b) = (&means[0][..n], &means[1][..n]);
+    let (variance_a, variance_b) = (&variances[0][..n], &variances[1][..n]);
+    for x in 0..n {
+        let covariance = row[x] - mean_a[x] * mean_b[x];
+        let (a, b) = (mean_a[x] + centre_a[x], mean_b[x] + centre_b[x]);
         let above = (2.0 * (a * b) + C1) * (2.0 * covariance + C2);
-        let below = (a * a + b * b + C1) * (variance_a[j] + variance_b[j] + C2);
-        row[j] = above / below;
+        let below = (a * a + b * b + C1) * (variance_a[x] + variance_b[x] + C2);
+        row[x] = above / below;
     }
 }
 
-/// The sum of a row by a fixed tree of additions.
+/// The sum of each of `N` channels in a row, by a tree of additions that does not depend on `N`.
 #[inline(always)]
-pub(super) fn sum(row: &[f32]) -> f64 {
-    let mut lanes = [0.0f32; LANES];
-    let chunks = row.chunks_exact(LANES);
-    let rest: f64 = chunks.remainder().iter().map(|&value| f64::from(value)).sum();
-    for chunk in chunks {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane += value;
+pub(super) fn sum<const N: usize>(row: &[f32]) -> [f64; N] {
+    let mut lanes = [[0.0f32; N]; LANES];
+    let pixels = row.as_chunks::<N>().0;
+    let whole = pixels.len() / LANES * LANES;
+    let mut at = 0;
+    while at < whole {
+        let chunk = &pixels[at..at + LANES];
+        for lane in 0..LANES {
+            for channel in 0..N {
+                lanes[lane][channel] += chunk[lane][channel];
+            }
         }
+        at += LANES;
     }
-    lanes.iter().map(|&value| f64::from(value)).sum::<f64>() + rest
+    let (mut total, mut rest) = ([0.0; N], [0.0; N]);
+    for channel in 0..N {
+        for lane in 0..LANES {
+            total[channel] += f64::from(lanes[lane][channel]);
+        }
+        for pixel in &pixels[whole..] {
+            rest[channel] += f64::from(pixel[channel]);
+        }
+        total[channel] += rest[channel];
+    }
+    total
 }
