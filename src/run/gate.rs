@@ -16,6 +16,7 @@ use crate::score::frechet::{Moments, frechet};
 use crate::score::gates::{self, Gates, LEAST, Labelled};
 use crate::score::kid::{self, Kid};
 use crate::text;
+use crate::train::Photos;
 
 use super::inception;
 use super::model::{self, Baseline};
@@ -55,7 +56,13 @@ pub fn real_features(session: &mut Session<'_>, survey: &Survey, baseline: &Base
     let inputs = model::feature_inputs(&survey.train_list, baseline);
     let found = session.obtain_bytes(Step::Scores, "real features", &inputs, "features", |session, record| {
         let photos = model::files(session, survey, &survey.cut.train);
-        let said = baseline.open(session, survey)?.predict(&photos, CLASSIFIER_BATCH)?;
+        let mut task = session.progress.task("features", photos.len(), "photo");
+        let told = &mut |done| {
+            task.set(done, "");
+            stop::check()
+        };
+        let said = baseline.open(session, survey)?.predict_told(&photos, CLASSIFIER_BATCH, told)?;
+        task.finish();
         Ok(record.output("features", session.store.put(&features_to_bytes(said.dims, &said.features))?))
     })?;
     Ok(found.and_then(|(_, bytes)| features_from_bytes(&bytes)))

@@ -79,6 +79,19 @@ impl Classifier {
 
     /// Probabilities and features of every photo, `batch` at a time; the bits depend on `batch`, so keep it the same.
     pub fn predict(&self, photos: &dyn Photos, batch: usize) -> Result<Predictions> {
+        self.predict_told(photos, batch, &mut |_| Ok(()))
+    }
+
+    /// As [`Classifier::predict`]; after each batch `told` hears how many photos are done, and ends the work by an error.
+    ///
+    /// # Errors
+    /// As [`Classifier::predict`], and what `told` gives.
+    pub fn predict_told(
+        &self,
+        photos: &dyn Photos,
+        batch: usize,
+        told: &mut dyn FnMut(usize) -> Result<()>,
+    ) -> Result<Predictions> {
         if batch == 0 {
             return Err(Error::input("a batch holds at least one photo"));
         }
@@ -102,6 +115,7 @@ impl Classifier {
                 let probabilities = logits.f_softmax(-1, Kind::Double).doing("compare classes")?;
                 append(&mut out.probabilities, &probabilities, wanted)?;
                 append(&mut out.features, &features, wanted)?;
+                told(out.len())?;
             }
             Ok(())
         })?;
