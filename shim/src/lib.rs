@@ -19,8 +19,6 @@ unsafe extern "C" {
         padding_w: i64,
         relu: bool,
     ) -> *mut C_tensor;
-    fn shim_pack_linear(weight: *const C_tensor, rows: i64) -> *mut C_tensor;
-    fn shim_linear_packed(x: *const C_tensor, weight: *const C_tensor, bias: *const C_tensor) -> *mut C_tensor;
     fn shim_set_reproducible();
     fn shim_computes_bf16() -> bool;
     fn shim_packed_numbers(packed: *const C_tensor) -> *mut C_tensor;
@@ -108,28 +106,47 @@ pub fn conv2d_packed(
     padding: [i64; 2],
     relu: bool,
 ) -> Result<Tensor, TchError> {
-    let [h, w] = padding;
-    // SAFETY: the tensors live through the call, which takes its own references.
-    taken(unsafe { shim_conv2d_packed(x.as_ptr(), weight.as_ptr(), bias.as_ptr(), stride, h, w, relu) })
+    convolved(x, weight, Some(bias), stride, padding, relu)
 }
 
-/// A linear layer's weights `[outputs, inputs]` on the CPU, laid out as oneDNN wants them for about so many rows.
+fn convolved(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    stride: i64,
+    [h, w]: [i64; 2],
+    relu: bool,
+) -> Result<Tensor, TchError> {
+    let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
+    // SAFETY: the tensors live through the call, which takes its own references; no bias is a null pointer, which the other
+    // side looks for.
+    taken(unsafe { shim_conv2d_packed(x.as_ptr(), weight.as_ptr(), bias, stride, h, w, relu) })
+}
+
+/// A linear layer's weights `[outputs, inputs]` on the CPU, laid out as oneDNN wants them for inputs `[batch, places, inputs]`:
+/// those of a 1x1 convolution. oneDNN's products of matrices cut all rows of a batch into blocks, and on some CPUs the rows of
+/// a last, smaller block are summed in another order: then a row's bits depend on where in the batch it stands. Convolutions
+/// go through one image after the other.
 ///
 /// # Errors
 /// What libtorch says.
-pub fn pack_linear(weight: &Tensor, rows: i64) -> Result<Tensor, TchError> {
-    // SAFETY: as above.
-    taken(unsafe { shim_pack_linear(weight.as_ptr(), rows) })
+pub fn pack_linear(weight: &Tensor, batch: i64, places: i64) -> Result<Tensor, TchError> {
+    let (outputs, inputs) = weight.size2()?;
+    pack_conv2d(&weight.f_reshape([outputs, inputs, 1, 1])?, 1, [0, 0], &[batch, inputs, places, 1])
 }
 
-/// An affine map by weights of [`pack_linear`]: `[.., inputs]` to `[.., outputs]`, without gradients.
+/// An affine map by weights of [`pack_linear`]: `[batch, .., inputs]` to `[batch, .., outputs]`, without gradients; a row's bits
+/// do not depend on the others'.
 ///
 /// # Errors
 /// What libtorch says.
 pub fn linear_packed(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
-    let bias = bias.map_or(std::ptr::null(), Tensor::as_ptr);
-    // SAFETY: as above; no bias is a null pointer, which the other side looks for.
-    taken(unsafe { shim_linear_packed(x.as_ptr(), weight.as_ptr(), bias) })
+    let mut size = x.size();
+    let (batch, inputs) = (size[0], size[size.len() - 1]);
+    let image = x.f_reshape([batch, -1, 1, inputs])?.f_permute([0, 3, 1, 2])?;
+    let y = convolved(&image, weight, bias, 1, [0, 0], false)?;
+    *size.last_mut().expect("a tensor of two dimensions or more") = y.size()[1];
+    y.f_permute([0, 2, 3, 1])?.f_reshape(size)
 }
 
 /// The same bits from the same inputs, as far as CUDA's libraries can: no TF32, no timing of algorithms, deterministic
@@ -174,7 +191,7 @@ mod tests {
             }
 
             let (x, weight, bias) = (wave(&[3, 5, 16], kind), wave(&[32, 16], kind), wave(&[32], kind));
-            let packed = pack_linear(&weight, 15).unwrap();
+            let packed = pack_linear(&weight, 3, 5).unwrap();
             for bias in [Some(&bias), None] {
                 let ours = linear_packed(&x, &packed, bias).unwrap();
                 assert!((ours - x.linear(&weight, bias)).abs().max().double_value(&[]) < 0.05);
@@ -193,7 +210,7 @@ mod tests {
             let expected = convolved(&packed).unwrap();
             // Another layer's weights lie in the same room between.
             let matrix = rounded(&[40, 16]);
-            let other = Narrowed::new(&pack_linear(&matrix, 6).unwrap()).unwrap();
+            let other = Narrowed::new(&pack_linear(&matrix, 6, 1).unwrap()).unwrap();
             let rows = rounded(&[6, 16]);
             let mapped = other.widened(|weight| linear_packed(&rows, weight, None)).unwrap();
             assert!((mapped - rows.linear(&matrix, None::<&Tensor>)).abs().max().double_value(&[]) < 1e-4);

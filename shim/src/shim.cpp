@@ -47,20 +47,10 @@ const char *shim_error() { return message.c_str(); }
 at::Tensor *shim_conv2d_packed(const at::Tensor *x, const at::Tensor *weight, const at::Tensor *bias, int64_t stride,
                                int64_t padding_h, int64_t padding_w, bool relu) {
   return guarded([&] {
-    return call("mkldnn::_convolution_pointwise",
-                {*x, *weight, *bias, pair(padding_h, padding_w), both(stride), both(1), int64_t{1},
-                 std::string(relu ? "relu" : "none"), no_scalars(), std::string("")});
-  });
-}
-
-at::Tensor *shim_pack_linear(const at::Tensor *weight, int64_t rows) {
-  return guarded([&] { return call("mkldnn::_reorder_linear_weight", {*weight, rows}); });
-}
-
-at::Tensor *shim_linear_packed(const at::Tensor *x, const at::Tensor *weight, const at::Tensor *bias) {
-  return guarded([&] {
     c10::IValue added = bias ? c10::IValue(*bias) : c10::IValue();
-    return call("mkldnn::_linear_pointwise", {*x, *weight, added, std::string("none"), no_scalars(), std::string("")});
+    return call("mkldnn::_convolution_pointwise",
+                {*x, *weight, added, pair(padding_h, padding_w), both(stride), both(1), int64_t{1},
+                 std::string(relu ? "relu" : "none"), no_scalars(), std::string("")});
   });
 }
 

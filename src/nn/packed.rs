@@ -71,11 +71,11 @@ impl Weight {
         }
     }
 
-    /// `[.., inputs]` to `[.., outputs]`.
+    /// `[batch, .., inputs]` to `[batch, .., outputs]`.
     pub fn linear(&self, x: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
         let size = x.size();
-        let rows = size[..size.len() - 1].iter().product();
-        match &*self.pack(|weight| torch_shim::pack_linear(weight, rows))? {
+        let places = size[1..size.len() - 1].iter().product();
+        match &*self.pack(|weight| torch_shim::pack_linear(weight, size[0], places))? {
             Held::Packed(weight) => torch_shim::linear_packed(x, weight, bias),
             Held::Narrowed(narrowed) => {
                 let (x, bias) = (wide(x)?, bias.map(wide).transpose()?);
@@ -147,6 +147,26 @@ mod tests {
         summed.backward();
         assert!(x.grad().abs().max().double_value(&[]) > 0.1);
         x.zero_grad();
+    }
+
+    #[test]
+    fn the_bits_of_a_packed_layers_row_do_not_depend_on_its_place_in_the_batch() {
+        let waves = |shape: &[i64]| {
+            let numel = shape.iter().product::<i64>();
+            (Tensor::arange(numel, (Kind::Float, Device::Cpu)) * 0.37).sin().view(shape)
+        };
+        for (places, inputs, outputs) in
+            [(64, 4, 32), (1, 64, 64), (16, 64, 256), (4, 64, 64), (77, 64, 64), (64, 1280, 320)]
+        {
+            for batch in [2, 6, 16] {
+                let x = waves(&[1, places, inputs]).expand([batch, -1, -1], false).contiguous();
+                let layer = Weight::new(waves(&[outputs, inputs]), true);
+                let y = layer.linear(&x, Some(&waves(&[outputs]))).unwrap();
+                for i in 1..batch {
+                    assert_eq!(y.get(i), y.get(0), "{places} {inputs} {outputs}: {i} of {batch}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -106,7 +106,15 @@ impl ResNet {
     /// variance 2 / fan-out (He et al. 2015), batch norms one and zero, but zero for the last of each block (Goyal et al.
     /// 2017), the head uniform within 1 / sqrt(fan-in). Each variable draws from the stream of the seed and its name.
     pub fn new(path: &Path, config: &Config, seed: u64) -> Result<ResNet> {
-        let init = Initialiser { seed };
+        ResNet::initialised(path, config, Initialiser { seed: Some(seed) })
+    }
+
+    /// A network of zeros under `path`, whose weights are to be loaded: drawing eleven million of them takes half a second.
+    pub fn blank(path: &Path, config: &Config) -> Result<ResNet> {
+        ResNet::initialised(path, config, Initialiser { seed: None })
+    }
+
+    fn initialised(path: &Path, config: &Config, init: Initialiser) -> Result<ResNet> {
         let arch = config.arch;
         let conv1 = Conv::new(&(path / "conv1"), &init, 3, 64, 7, 2)?;
         let bn1 = BatchNorm::new(&(path / "bn1"), 64, 1.0)?;
@@ -295,7 +303,8 @@ impl BatchNorm {
 
 /// Draws fresh weights: one stream a row of a variable, by the variable's name, so that rows are drawn in parallel.
 struct Initialiser {
-    seed: u64,
+    /// `None` leaves zeros.
+    seed: Option<u64>,
 }
 
 impl Initialiser {
@@ -319,10 +328,13 @@ impl Initialiser {
     ) -> Result<Tensor> {
         let columns = shape[1..].iter().product::<i64>() as usize;
         let label = format!("initial {}", path.path(name));
-        let values: Vec<f32> = (0..shape[0] as u64)
-            .into_par_iter()
-            .flat_map_iter(|i| row(&mut Stream::indexed(self.seed, &label, &[i]), columns))
-            .collect();
+        let values: Vec<f32> = match self.seed {
+            Some(seed) => {
+                let rows = (0..shape[0] as u64).into_par_iter();
+                rows.flat_map_iter(|i| row(&mut Stream::indexed(seed, &label, &[i]), columns)).collect()
+            }
+            None => vec![0.0; shape[0] as usize * columns],
+        };
         let fill = || {
             let values = Tensor::f_from_slice(&values)?.f_view(shape)?;
             // Channels last in memory, as the activations are: else every convolution would turn its weights first.

@@ -118,7 +118,7 @@ impl std::fmt::Debug for Start<'_> {
 /// [`Error::Input`] naming the file and the tensors that are missing, unexpected or misshapen.
 pub fn refuse_unfit(arch: Arch, classes: usize, start: Start<'_>) -> Result<()> {
     let variables = VarStore::new(Device::Cpu);
-    ResNet::new(&variables.root(), &resnet::Config { arch, stem: Stem::ImageNet, classes }, 0)?;
+    ResNet::blank(&variables.root(), &resnet::Config { arch, stem: Stem::ImageNet, classes })?;
     begin(&variables, start)
 }
 

@@ -71,7 +71,7 @@ impl Classifier {
     ) -> Result<Self> {
         let variables = VarStore::new(device);
         let config = resnet::Config { arch, stem: Stem::for_size(size), classes };
-        let mut net = ResNet::new(&variables.root(), &config, 0)?;
+        let mut net = ResNet::blank(&variables.root(), &config)?;
         resnet::load(&variables, weights::from_bytes(weights, "the classifier")?, "the classifier", false)?;
         net.freeze(precision.kind());
         Ok(Classifier { net, arch, classes, size, kind: precision.kind(), device })

@@ -107,6 +107,10 @@ impl LayerNorm {
     }
 }
 
+/// Below so many places the products of attention are so small that MKL's sums depend on how an image's numbers lie in
+/// memory, and so on its place in the batch; each image is then attended to alone, in memory of its own.
+const FEW: i64 = 16;
+
 /// Softmax attention (Vaswani et al. 2017, eq. 1) of `q` `[batch, places, channels]` to `k` and `v` `[batch, others,
 /// channels]` in as many heads; `upcast`: in fp32 whatever the precision.
 pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, heads: i64, upcast: bool, causal: bool) -> Out {
@@ -117,15 +121,41 @@ pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, heads: i64, upcast: bool, caus
         x.f_view([batch, places, heads, channels / heads])?.f_transpose(1, 2)
     };
     let (batch, places, channels) = q.size3()?;
-    let mixed = Tensor::f_scaled_dot_product_attention(
-        &split(q)?,
-        &split(k)?,
-        &split(v)?,
-        None::<&Tensor>,
-        0.0,
-        causal,
-        None,
-        false,
-    )?;
+    let attended = |q: &Tensor, k: &Tensor, v: &Tensor| {
+        Tensor::f_scaled_dot_product_attention(q, k, v, None::<&Tensor>, 0.0, causal, None, false)
+    };
+    let (q, k, v) = (split(q)?, split(k)?, split(v)?);
+    let mixed = if q.device() == tch::Device::Cpu && places < FEW {
+        let one = |x: &Tensor, i| -> Out { Ok(x.f_narrow(0, i, 1)?.copy()) };
+        let alone = |i| attended(&one(&q, i)?, &one(&k, i)?, &one(&v, i)?);
+        Tensor::f_cat(&(0..batch).map(alone).collect::<Result<Vec<Tensor>, _>>()?, 0)?
+    } else {
+        attended(&q, &k, &v)?
+    };
     mixed.f_transpose(1, 2)?.f_reshape([batch, places, channels])?.f_to_kind(kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind};
+
+    #[test]
+    fn the_bits_of_attention_do_not_depend_on_the_place_in_the_batch() {
+        let waves = |places: i64, step: f64| {
+            (Tensor::arange(places * 64, (Kind::Float, Device::Cpu)) * step).sin().view([1, places, 64])
+        };
+        for heads in [1, 4, 8] {
+            for (places, others) in [(1, 77), (2, 77), (3, 3), (4, 77), (9, 9), (9, 77), (16, 77), (64, 64)] {
+                for batch in [2, 3, 6, 16] {
+                    let many = |x: Tensor| x.expand([batch, -1, -1], false).contiguous();
+                    let (q, k, v) = (waves(places, 0.37), waves(others, 0.73), waves(others, 0.11));
+                    let y = attend(&many(q), &many(k), &many(v), heads, false, false).unwrap();
+                    for i in 1..batch {
+                        assert_eq!(y.get(i), y.get(0), "{heads} heads, {places} to {others}: {i} of {batch}");
+                    }
+                }
+            }
+        }
+    }
 }
