@@ -70,7 +70,7 @@ fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
 }
 
 /// A JPEG of three colours, by the decoder and with the options that [`open`] uses too, but without its second reading of
-/// the header: a tenth of the time of a small photo. `None` for what is something else or cannot be decoded.
+/// the header. `None` for what is something else or cannot be decoded.
 fn color_jpeg(bytes: &[u8]) -> Option<RgbImage> {
     use zune_jpeg::zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
     if !jpeg::is_jpeg(bytes) {

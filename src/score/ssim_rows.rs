@@ -1,6 +1,7 @@
 //! Row by row, the arithmetic of SSIM: the Gaussian window that moves down an image, and equation 13 of the paper on what it
-//! leaves. Plain f32 additions and multiplications in a fixed order. Knows no images. Everything is inlined into its callers, which
-//! are compiled for the machine's vectors; so loops are written out: closures and iterators stay calls there, without vectors.
+//! leaves. Plain f32 additions and multiplications in a fixed order. Knows no images. Everything is inlined into its callers,
+//! which are compiled for the machine's vectors; so loops are written out: closures and iterators stay calls there, without
+//! vectors.
 
 #![expect(clippy::needless_range_loop, reason = "iterators are not inlined into functions with target features")]
 

@@ -38,7 +38,8 @@ fn the_readmes_python_loads_the_weights_into_torchvision_and_sees_the_same() {
     let said = std::fs::read(place.path("results/tiny/models/augmented/model.json")).unwrap();
     let said: serde_json::Value = serde_json::from_slice(&said).unwrap();
     // In a 37 px picture the middle square is 32 px, the classifier's size: nothing is resized, so the two must agree to
-    // the four digits that are printed. Photos are decoded and resized first, whose rounding to 8 bits moves this hardly trained network.
+    // the four digits that are printed. Photos are decoded and resized first, whose rounding to 8 bits moves this hardly
+    // trained network.
     let exact = (0..3u8).map(|i| {
         let image = image::RgbImage::from_fn(37, 37, |x, y| image::Rgb([(7 * x) as u8, (6 * y) as u8, 80 * i]));
         let path = format!("exact-{i}.png");
