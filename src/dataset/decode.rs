@@ -41,11 +41,15 @@ pub fn size(path: &Path) -> Result<(u32, u32)> {
 }
 
 pub(super) fn size_of(bytes: &[u8]) -> Result<(u32, u32), String> {
-    if jpeg::is_jpeg(bytes) {
-        let head = jpeg::head(bytes)?;
-        return Ok((head.width, head.height));
+    let head = jpeg::is_jpeg(bytes).then(|| jpeg::head(bytes)).transpose()?;
+    dimensions(bytes, head.as_ref())
+}
+
+fn dimensions(bytes: &[u8], head: Option<&jpeg::Head>) -> Result<(u32, u32), String> {
+    match head {
+        Some(head) => Ok((head.width, head.height)),
+        None => reader(bytes)?.into_dimensions().map_err(|e| e.to_string()),
     }
-    reader(bytes)?.into_dimensions().map_err(|e| e.to_string())
 }
 
 fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, String> {
@@ -62,8 +66,8 @@ fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, String> {
 }
 
 fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
-    check_head(bytes)?;
-    match color_jpeg(bytes) {
+    let head = check_head(bytes)?;
+    match head.and_then(|head| color_jpeg(bytes, &head)) {
         Some(image) => Ok(image),
         None => Ok(to_rgb(open(bytes)?)),
     }
@@ -71,21 +75,21 @@ fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
 
 /// A JPEG of three colours, by the decoder and with the options that [`open`] uses too, but without its second reading of
 /// the header. `None` for what is something else or cannot be decoded.
-fn color_jpeg(bytes: &[u8]) -> Option<RgbImage> {
+fn color_jpeg(bytes: &[u8], head: &jpeg::Head) -> Option<RgbImage> {
     use zune_jpeg::zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
-    if !jpeg::is_jpeg(bytes) {
+    if head.components.len() != 3 {
         return None;
     }
-    let head = jpeg::head(bytes).ok().filter(|head| head.components.len() == 3)?;
     let options = DecoderOptions::default().set_strict_mode(false).set_max_width(usize::MAX).set_max_height(usize::MAX);
     let options = options.jpeg_set_out_colorspace(ColorSpace::RGB);
     let pixels = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(bytes), options).decode().ok()?;
     RgbImage::from_raw(head.width, head.height, pixels)
 }
 
-/// Refuses what is empty, too large, cut off or no image, before memory is taken for it.
-pub(super) fn check_head(bytes: &[u8]) -> Result<(), String> {
-    let (width, height) = size_of(bytes)?;
+/// Refuses what is empty, too large, cut off or no image, before memory is taken for it; the head of a JPEG.
+pub(super) fn check_head(bytes: &[u8]) -> Result<Option<jpeg::Head>, String> {
+    let head = jpeg::is_jpeg(bytes).then(|| jpeg::head(bytes)).transpose()?;
+    let (width, height) = dimensions(bytes, head.as_ref())?;
     let pixels = u64::from(width) * u64::from(height);
     if pixels == 0 {
         return Err(format!("an image of {width}x{height} pixels"));
@@ -94,10 +98,10 @@ pub(super) fn check_head(bytes: &[u8]) -> Result<(), String> {
         let limit = text::thousands(MAX_PIXELS as usize);
         return Err(format!("{width}x{height} pixels are too many (at most {limit} in all)"));
     }
-    if jpeg::is_jpeg(bytes) && !jpeg::is_complete(bytes, &jpeg::head(bytes)?) {
+    if head.as_ref().is_some_and(|head| !jpeg::is_complete(bytes, head)) {
         return Err("the JPEG is truncated: its end marker is missing".into());
     }
-    Ok(())
+    Ok(head)
 }
 
 /// The image in its own colour type.

@@ -1,6 +1,6 @@
 //! The layers that generators are built of, as pure functions of [`Parameters`]. Knows no network.
 
-use tch::{TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 
 use super::params::{Init, Layout, Param, Parameters};
 
@@ -107,11 +107,29 @@ impl Attention {
         let qkv = qkv.f_permute([2, 0, 3, 1, 4])?; // [3, batch, heads, places, channels a head]
         let (q, k, v) = (qkv.f_select(0, 0)?, qkv.f_select(0, 1)?, qkv.f_select(0, 2)?);
         let scale = 1.0 / ((channels / self.heads) as f64).sqrt();
-        let weights = q.f_mul_scalar(scale)?.f_matmul(&k.f_transpose(-2, -1)?)?.f_softmax(-1, x.kind())?;
-        let mixed = weights.f_matmul(&v)?; // [batch, heads, places, channels a head]
+        let mixed = by_image_if_few(&q, &k, &v, |q, k, v| {
+            let weights = q.f_mul_scalar(scale)?.f_matmul(&k.f_transpose(-2, -1)?)?.f_softmax(-1, x.kind())?;
+            weights.f_matmul(v) // [batch, heads, places, channels a head]
+        })?;
         let mixed = mixed.f_permute([0, 2, 1, 3])?.f_reshape([batch, h, w, channels])?.f_permute([0, 3, 1, 2])?;
         x.f_add(&self.out.forward(p, &mixed)?)
     }
+}
+
+/// Below so many places the products of attention are so small that MKL's sums depend on how an image's numbers lie in
+/// memory, and so on its place in the batch.
+const FEW: i64 = 16;
+
+/// What `attend` makes of `q` `[batch, heads, places, channels]` and of `k` and `v` `[batch, heads, others, channels]`,
+/// the same for an image whatever its place in the batch: where the places are few, on the CPU, each image is attended
+/// to alone, in memory of its own. Gradients pass.
+pub fn by_image_if_few(q: &Tensor, k: &Tensor, v: &Tensor, attend: impl Fn(&Tensor, &Tensor, &Tensor) -> Out) -> Out {
+    if q.device() != Device::Cpu || q.size()[2] >= FEW {
+        return attend(q, k, v);
+    }
+    let one = |x: &Tensor, i| -> Out { Ok(x.f_narrow(0, i, 1)?.copy()) };
+    let alone = |i| attend(&one(q, i)?, &one(k, i)?, &one(v, i)?);
+    Tensor::f_cat(&(0..q.size()[0]).map(alone).collect::<Result<Vec<Tensor>, _>>()?, 0)
 }
 
 fn spread(gain: f64, fan_in: i64) -> Init {
@@ -121,7 +139,7 @@ fn spread(gain: f64, fan_in: i64) -> Init {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::{Device, Kind};
+    use tch::Kind;
 
     #[test]
     fn channels_last_changes_the_strides_and_nothing_else() {
@@ -154,5 +172,38 @@ mod tests {
         let after = attention.forward(&views, &moved).unwrap();
         let far = (before - after).abs().narrow(2, 1, 1).narrow(3, 1, 1).max().double_value(&[]);
         assert!(far > 1e-4, "{far}");
+    }
+
+    #[test]
+    fn the_bits_of_attention_do_not_depend_on_the_place_in_the_batch_and_gradients_pass() {
+        for channels in [48, 64, 128, 192] {
+            let mut layout = Layout::default();
+            let attention = Attention::new(&mut layout, "a", channels);
+            let flat = (layout.initial(0) + 0.05).set_requires_grad(true);
+            let views = layout.views(&flat).unwrap();
+            for side in [1, 2, 3, 4, 5, 8] {
+                let x = (Tensor::arange(channels * side * side, (Kind::Float, Device::Cpu)) * 0.37).sin();
+                let x = channels_last(&x.view([1, channels, side, side])).unwrap();
+                for batch in [2, 3, 6, 16] {
+                    let many = channels_last(&x.expand([batch, -1, -1, -1], false)).unwrap();
+                    let y = attention.forward(&views, &many).unwrap();
+                    for i in 1..batch {
+                        assert_eq!(y.get(i), y.get(0), "{channels} channels, {side}x{side}: {i} of {batch}");
+                    }
+                }
+            }
+            // The gradient of a projection, which attention alone gives: by differences, and as autograd says.
+            let x = (Tensor::arange(channels * 9, (Kind::Float, Device::Cpu)) * 0.73).sin().view([1, channels, 3, 3]);
+            let loss = |flat: &Tensor| {
+                let y = attention.forward(&layout.views(flat).unwrap(), &x).unwrap();
+                (y * &x).sum(Kind::Float)
+            };
+            let gradient = Tensor::run_backward(&[loss(&flat)], &[&flat], false, false).remove(0);
+            let slope = gradient.square().sum(Kind::Double).sqrt().double_value(&[]);
+            let step = &gradient * (1e-3 / slope);
+            let apart = |sign: f64| loss(&(flat.detach() + &step * sign)).double_value(&[]);
+            let measured = (apart(1.0) - apart(-1.0)) / 2e-3;
+            assert!((measured / slope - 1.0).abs() < 0.02, "{channels} channels: {measured} for {slope}");
+        }
     }
 }

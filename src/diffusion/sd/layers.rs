@@ -4,7 +4,7 @@ use tch::{TchError, Tensor};
 
 use super::adapters::Adapter;
 use super::load::Loader;
-use crate::nn::blocks::channels_last;
+use crate::nn::blocks::{by_image_if_few, channels_last};
 use crate::nn::packed;
 
 pub type Out = Result<Tensor, TchError>;
@@ -107,10 +107,6 @@ impl LayerNorm {
     }
 }
 
-/// Below so many places the products of attention are so small that MKL's sums depend on how an image's numbers lie in
-/// memory, and so on its place in the batch; each image is then attended to alone, in memory of its own.
-const FEW: i64 = 16;
-
 /// Softmax attention (Vaswani et al. 2017, eq. 1) of `q` `[batch, places, channels]` to `k` and `v` `[batch, others,
 /// channels]` in as many heads; `upcast`: in fp32 whatever the precision.
 pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, heads: i64, upcast: bool, causal: bool) -> Out {
@@ -125,13 +121,7 @@ pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, heads: i64, upcast: bool, caus
         Tensor::f_scaled_dot_product_attention(q, k, v, None::<&Tensor>, 0.0, causal, None, false)
     };
     let (q, k, v) = (split(q)?, split(k)?, split(v)?);
-    let mixed = if q.device() == tch::Device::Cpu && places < FEW {
-        let one = |x: &Tensor, i| -> Out { Ok(x.f_narrow(0, i, 1)?.copy()) };
-        let alone = |i| attended(&one(&q, i)?, &one(&k, i)?, &one(&v, i)?);
-        Tensor::f_cat(&(0..batch).map(alone).collect::<Result<Vec<Tensor>, _>>()?, 0)?
-    } else {
-        attended(&q, &k, &v)?
-    };
+    let mixed = by_image_if_few(&q, &k, &v, attended)?;
     mixed.f_transpose(1, 2)?.f_reshape([batch, places, channels])?.f_to_kind(kind)
 }
 
