@@ -31,6 +31,19 @@ impl Dice {
     }
 }
 
+/// The recipe with one classifier an arm: fitting is most of a build's time, and no fault that is not tried by
+/// [`RECIPE`] itself depends on how many there are.
+fn short() -> String {
+    RECIPE.replace("seeds = [0, 1]", "seeds = [0]")
+}
+
+/// A place with [`short`] as its recipe, and what that leaves undisturbed.
+fn short_place() -> (Undisturbed, Place) {
+    let place = Place::new();
+    place.recipe(&short());
+    (undisturbed(&short()), place)
+}
+
 type Files = BTreeMap<String, Vec<u8>>;
 
 /// What an undisturbed build leaves, and how long it took.
@@ -120,9 +133,9 @@ fn killed_at_random_moments_a_build_ends_in_the_same_bytes() {
 
 #[test]
 fn two_racing_builds_of_overlapping_recipes_killed_at_random_end_in_the_same_bytes() {
-    let more = RECIPE.replace("target = 6", "target = 8");
-    let (whole, whole_more) = (undisturbed(RECIPE), undisturbed(&more));
-    let place = Place::new();
+    let more = short().replace("target = 6", "target = 8");
+    let whole_more = undisturbed(&more);
+    let (whole, place) = short_place();
     place.write("recipes/more.toml", more.replace("out/tiny", "out/more").as_bytes());
     let mut dice = Dice::new();
     let recipes = ["recipes/tiny.toml", "recipes/more.toml"];
@@ -152,14 +165,13 @@ fn two_racing_builds_of_overlapping_recipes_killed_at_random_end_in_the_same_byt
 
 #[test]
 fn a_gc_killed_at_random_moments_leaves_a_whole_cache_and_tree() {
-    let whole = undisturbed(RECIPE);
-    let place = Place::new();
+    let (whole, place) = short_place();
     place.build();
     let mut dice = Dice::new();
     for round in 0..times(3) {
         // Something to throw away: another recipe's candidates, scores and classifiers.
         let other =
-            RECIPE.replace("guidance = 1.5", &format!("guidance = 1.{round}1")).replace("out/tiny", "out/other");
+            short().replace("guidance = 1.5", &format!("guidance = 1.{round}1")).replace("out/tiny", "out/other");
         place.write("recipes/other.toml", other.as_bytes());
         place.run(&["build", "recipes/other.toml"]).exits(0);
         fs::remove_file(place.path("recipes/other.lock")).unwrap();
@@ -217,8 +229,7 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_disk_that_fills_at_random_moments_stops_the_build_and_loses_nothing() {
-    let whole = undisturbed(RECIPE);
-    let place = Place::new();
+    let (whole, place) = short_place();
     let Some(disk) = SmallDisk::new(place.path("disk"), 64) else {
         println!("skipped: a small file system cannot be mounted here");
         return;
@@ -268,8 +279,7 @@ fn chmod(path: &Path, mode: u32) {
 
 #[test]
 fn lost_permissions_are_named_and_once_given_back_the_build_goes_on() {
-    let whole = undisturbed(RECIPE);
-    let place = Place::new();
+    let (whole, place) = short_place();
     // SAFETY: asks for the own user number.
     if unsafe { libc::geteuid() } == 0 {
         let owned = Command::new("chown").args(["-R", "65534:65534"]).arg(place.path("")).status();
@@ -344,8 +354,7 @@ fn cache_files(place: &Place) -> BTreeMap<String, Vec<PathBuf>> {
 
 #[test]
 fn a_flipped_bit_or_a_cut_in_any_kind_of_cache_file_is_mended_to_the_same_bytes() {
-    let whole = undisturbed(RECIPE);
-    let place = Place::new();
+    let (whole, place) = short_place();
     // Photos of long ago: the index does not remember what was only just written.
     let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     for entry in walkdir::WalkDir::new(place.path("birds")).into_iter().flatten() {
@@ -408,8 +417,7 @@ fn a_flipped_bit_or_a_cut_in_any_kind_of_cache_file_is_mended_to_the_same_bytes(
 
 #[test]
 fn a_clock_that_was_set_back_neither_restarts_nor_hides_anything() {
-    let whole = undisturbed(RECIPE);
-    let place = Place::new();
+    let (whole, place) = short_place();
     place.build();
     // Everything is from tomorrow, as after a clock that went wrong was put right.
     let tomorrow = std::time::SystemTime::now() + Duration::from_secs(86_400);
@@ -442,7 +450,7 @@ fn any_sequence_of_edits_and_reverts_ends_in_the_bytes_of_a_fresh_build() {
         ("guidance = 1.5", "guidance = 1.0"),
         ("out = \"out/tiny\"", "out = \"out/tiny\"\nencode = { format = \"png\", quality = 90, size = 24 }"),
         ("out = \"out/tiny\"", "out = \"out/tiny\"\nlink = \"copy\""),
-        ("seeds = [0, 1]", "seeds = [1, 2]"),
+        ("seeds = [0]", "seeds = [1]"),
         ("tail = 0.34", "tail = 0.67"),
     ];
     let place = Place::new();
@@ -450,7 +458,7 @@ fn any_sequence_of_edits_and_reverts_ends_in_the_bytes_of_a_fresh_build() {
     let mut on = [false; EDITS.len()];
     let text = |on: &[bool]| {
         let edits = EDITS.iter().zip(on).filter(|(_, on)| **on);
-        edits.fold(RECIPE.to_string(), |text, ((from, to), _)| text.replacen(from, to, 1))
+        edits.fold(short(), |text, ((from, to), _)| text.replacen(from, to, 1))
     };
     for _ in 0..times(5) {
         let edit = dice.below(EDITS.len() as u64) as usize;
@@ -465,7 +473,7 @@ fn any_sequence_of_edits_and_reverts_ends_in_the_bytes_of_a_fresh_build() {
     assert!(place.files("out/tiny") == fresh.files("out/tiny"), "{on:?}");
     assert!(place.files("results/tiny") == fresh.files("results/tiny"), "{on:?}");
     // All edits taken back, it is the first recipe's build.
-    place.recipe(RECIPE);
+    place.recipe(&short());
     place.build();
-    assert_same(&place, &undisturbed(RECIPE));
+    assert_same(&place, &undisturbed(&short()));
 }
