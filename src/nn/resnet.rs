@@ -348,8 +348,8 @@ impl Initialiser {
     }
 }
 
-/// Fills `variables` from tensors named as torchvision and timm name them, which is alike for these networks; torchvision's counters of batches are ignored. A head
-/// of another number of classes is left as it is where `replace_head` is set.
+/// Fills `variables` from tensors named as torchvision and timm name them, which is alike for these networks; torchvision's
+/// counters of batches are ignored. A head of another number of classes is left as it is where `replace_head` is set.
 ///
 /// # Errors
 /// [`crate::error::Error::Input`] naming `what` and the tensors that are missing, unexpected or misshapen.
@@ -430,6 +430,22 @@ mod tests {
         let scale = wanted.abs().max().double_value(&[]);
         let error = (found.to_kind(Kind::Double) - wanted).abs().max().double_value(&[]) / scale;
         assert!(error < tolerance, "{error}");
+    }
+
+    #[test]
+    fn the_tensors_are_named_and_shaped_as_timms() {
+        use std::collections::BTreeMap;
+        let wanted: BTreeMap<String, BTreeMap<String, Vec<i64>>> =
+            serde_json::from_str(include_str!("../../tests/golden/timm_names.json")).unwrap();
+        assert_eq!(wanted.len(), ARCHS.len());
+        for (arch, name) in ARCHS.into_iter().zip(["resnet18", "resnet34", "resnet50"]) {
+            let (variables, _) = build(arch, Stem::ImageNet, 1000);
+            let found: BTreeMap<String, Vec<i64>> =
+                variables.variables().into_iter().map(|(name, tensor)| (name, tensor.size())).collect();
+            let mut wanted = wanted[name].clone();
+            wanted.retain(|name, _| !name.ends_with("num_batches_tracked"));
+            assert_eq!(found, wanted, "{name}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which arms are compared with which. Pure.
 
-use crate::recipe::{Arm, ArmWord, Sampling};
+use crate::recipe::{Arm, ArmWord, Sampling, Training};
 
 /// Two arms by their places in the recipe's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,7 +9,19 @@ pub struct Pair {
     pub baseline: usize,
 }
 
-/// Every arm against `real`; then every arm of real and synthetic images against the arm that differs from it by nothing
+/// The arms with what `[classifier]` says of all of them filled in, so that those of one training set are equal but for their
+/// names, however they were written.
+pub fn filled_in(arms: &[Arm], training: &Training) -> Vec<Arm> {
+    let mixed = |arm: &Arm| arm.real && arm.dose > 0.0;
+    let filled = |arm: &Arm| Arm {
+        augment: Some(arm.augment.unwrap_or(training.augment)),
+        synthetic_share: arm.synthetic_share.or(training.synthetic_share).filter(|_| mixed(arm)),
+        ..arm.clone()
+    };
+    arms.iter().map(filled).collect()
+}
+
+/// Of arms as [`filled_in`] gives them, every arm against `real`; then every arm of real and synthetic images against the arm that differs from it by nothing
 /// but the synthetic ones, where that is another than `real`; then `augmented` against the class-balanced arm, which has
 /// its balance without new images.
 pub fn pairs(arms: &[Arm]) -> Vec<Pair> {
@@ -87,6 +99,24 @@ mod tests {
         let arms = [Arm::of(ArmWord::Real), Arm::of(ArmWord::Oversampled), balanced];
         assert_eq!(told(&arms), ["oversampled vs real", "mine vs real", "mine vs oversampled"]);
         assert_eq!(told(&[Arm::of(ArmWord::Real)]), [""; 0]);
+    }
+
+    #[test]
+    fn an_arm_is_the_same_however_it_says_what_holds_for_all() {
+        use crate::recipe::Augment;
+        let training = Training { synthetic_share: Some(0.3), ..Training::default() };
+        let mine =
+            Arm { name: "mine".into(), dose: 0.5, sampling: Sampling::ClassBalanced, ..Arm::of(ArmWord::Augmented) };
+        let said = Arm { augment: Some(Augment::Plain), synthetic_share: Some(0.3), ..mine.clone() };
+        let arms = |mine| filled_in(&[Arm::of(ArmWord::Real), Arm::of(ArmWord::Oversampled), mine], &training);
+        assert_eq!(told(&arms(said.clone())), ["oversampled vs real", "mine vs real", "mine vs oversampled"]);
+        assert_eq!(told(&arms(mine.clone())), told(&arms(said.clone())));
+        let twins = filled_in(&[Arm::of(ArmWord::Real), mine, Arm { name: "said".into(), ..said }], &training);
+        assert_eq!(questions(&twins, &pairs(&twins)), 1);
+        // Where all arms have RandAugment, the arm that asks for it is `real` again.
+        let training = Training { augment: Augment::RandAugment, ..Training::default() };
+        let randaug = filled_in(&[ArmWord::Real, ArmWord::RealRandAugment].map(Arm::of), &training);
+        assert_eq!(questions(&randaug, &pairs(&randaug)), 0);
     }
 
     #[test]

@@ -200,7 +200,7 @@ pub struct ArmResult {
     pub train_images: usize,
     /// How many of them are synthetic.
     pub synthetic_images: usize,
-    /// Optimiser steps, the same for every arm.
+    /// Optimiser steps of the longest run: the same for every arm, but where fits stop early.
     pub steps: usize,
     pub seeds: Vec<u64>,
     /// Mean over species of the recall, one a seed.

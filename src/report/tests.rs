@@ -268,6 +268,12 @@ fn the_verdict_stands_first_in_plain_words() {
     r.comparisons[1].verdict = Verdict::Hurt;
     assert!(prose(&page(&r)).contains("The synthetic images hurt."));
     r.comparisons[1].verdict = Verdict::Helped;
+    let text = prose(&page(&r));
+    let reservation = "The synthetic images helped over “real” alone; that they do more than “oversampled”, without them, is not shown.";
+    assert!(text.contains(reservation), "{text}");
+    r.comparisons[2].verdict = Verdict::Hurt;
+    assert!(super::headline(&r).ends_with("that they do more than “oversampled”, without them, is refuted."));
+    r.comparisons[2].verdict = Verdict::Helped;
     assert!(prose(&page(&r)).contains("The synthetic images helped."));
     assert_eq!(super::headline(&r), "The synthetic images helped.");
 }

@@ -133,10 +133,25 @@ pub fn headline(results: &Results) -> String {
         arm => format!("training on “{arm}”"),
     };
     match main.verdict {
-        Verdict::Helped => format!("{} helped.", capital(&what)),
+        Verdict::Helped => match control(results, main) {
+            None => format!("{} helped.", capital(&what)),
+            Some(control) => format!(
+                "{} helped over “{}” alone; that they do more than “{}”, without them, is {}.",
+                capital(&what),
+                main.baseline,
+                control.baseline,
+                if control.verdict == Verdict::Hurt { "refuted" } else { "not shown" },
+            ),
+        },
         Verdict::Hurt => format!("{} hurt.", capital(&what)),
         Verdict::NotShown => format!("Not shown: this test cannot tell whether {what} helped or hurt."),
     }
+}
+
+/// The comparison with another control, without synthetic images too, which the main one's arm did not win.
+fn control<'r>(results: &'r Results, main: &Comparison) -> Option<&'r Comparison> {
+    let lost = |c: &&Comparison| c.arm == main.arm && c.baseline != main.baseline && c.verdict != Verdict::Helped;
+    results.comparisons.iter().find(lost)
 }
 
 fn capital(words: &str) -> String {

@@ -293,7 +293,7 @@ pub fn classifier(
         let shorter = Some(2 * settings.size as u32);
         let budget = settings.training.memory_mb << 20;
         let train = Kept::new(Files { store: session.store, items: arm.items.clone() }, shorter, budget);
-        let valid = Kept::new(files(session, survey, &survey.cut.valid), shorter, budget);
+        let valid = train.beside(files(session, survey, &survey.cut.valid));
         let mut fitting = Fitting::new(
             session.store,
             session.progress,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::plan::compare::{pairs, questions};
+use crate::plan::compare::{filled_in, pairs, questions};
 use crate::recipe::Recipe;
 use crate::stats::power::{DISAGREEMENT, Design};
 use crate::stats::summary::median;
@@ -59,8 +59,8 @@ impl Power {
 
 /// What the recipe's comparisons could show on this dataset; `None` where nothing is compared or tested.
 pub fn foresee(recipe: &Recipe, survey: &Survey) -> Result<Option<Power>> {
-    let arms = &recipe.compare.arms;
-    let comparisons = questions(arms, &pairs(arms));
+    let arms = filled_in(&recipe.compare.arms, &recipe.classifier.training);
+    let comparisons = questions(&arms, &pairs(&arms));
     let mut images = vec![0usize; survey.dataset.species.len()];
     for &photo in &survey.cut.test {
         images[survey.dataset.photos[photo].species as usize] += 1;

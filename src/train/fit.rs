@@ -147,6 +147,17 @@ pub struct HistoryRow {
     pub learning_rate: f64,
 }
 
+/// The row of a fit's history whose weights are its result: the last one with an accuracy, or, where a patience was set, the
+/// first of those with the highest. `None` of an empty history.
+pub fn row_of_result(history: &[HistoryRow], patience: Option<usize>) -> Option<&HistoryRow> {
+    let mut measured = history.iter().filter(|row| row.valid_accuracy.is_some());
+    let row = match patience {
+        Some(_) => measured.reduce(|best, row| if row.valid_accuracy > best.valid_accuracy { row } else { best }),
+        None => measured.next_back(),
+    };
+    row.or(history.last())
+}
+
 /// Fits a classifier to `train`, of which the last `config.synthetic.photos` are synthetic; `valid` is only watched, and may be
 /// empty.
 ///

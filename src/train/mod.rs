@@ -21,7 +21,7 @@ mod vary;
 
 pub use augment::{Augment, EVALUATED, Rect, center, resize};
 pub use batches::{DEVIATION, MEAN};
-pub use fit::{Config, Fitted, HistoryRow, Start, fit, refuse_unfit};
+pub use fit::{Config, Fitted, HistoryRow, Start, fit, refuse_unfit, row_of_result};
 pub use mix::Mix;
 pub use order::{Sampling, Synthetic};
 pub use photos::{Kept, Photos};

@@ -1,7 +1,7 @@
 //! Labelled photos as the classifier asks for them, and a wrapper that keeps decoded ones in memory. Knows no file.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use image::RgbImage;
 
@@ -60,7 +60,7 @@ pub struct Kept<P> {
     photos: P,
     shorter: Option<u32>,
     budget: u64,
-    used: AtomicU64,
+    used: Arc<AtomicU64>,
     slots: Vec<OnceLock<RgbImage>>,
 }
 
@@ -69,7 +69,12 @@ impl<P: Photos> Kept<P> {
     /// the classifier's input leaves pixels enough for its crops.
     pub fn new(photos: P, shorter: Option<u32>, budget: u64) -> Kept<P> {
         let slots = (0..photos.len()).map(|_| OnceLock::new()).collect();
-        Kept { photos, shorter, budget, used: AtomicU64::new(0), slots }
+        Kept { photos, shorter, budget, used: Arc::default(), slots }
+    }
+
+    /// Other photos, shrunk likewise, within the same budget: what these leave of it.
+    pub fn beside<Q: Photos>(&self, photos: Q) -> Kept<Q> {
+        Kept { used: self.used.clone(), ..Kept::new(photos, self.shorter, self.budget) }
     }
 
     /// The photos as they were given.

@@ -388,6 +388,10 @@ fn a_budget_for_decoded_photos_changes_no_pixel() {
     }
     let loads = |kept: &Kept<Halves>| kept.inner().loads.load(Ordering::Relaxed);
     assert_eq!((loads(&all), loads(&one)), (3, 5));
+    // What is beside others has what they leave of the budget.
+    let beside = one.beside(halves("v", &[0, 1]));
+    (0..4).for_each(|i| assert_eq!(beside.load(i % 2).unwrap().dimensions(), (12, 10)));
+    assert_eq!(loads(&beside), 4);
     let untouched = Kept::new(halves("t", &[0]), None, 0);
     assert_eq!(untouched.load(0).unwrap().dimensions(), (24, 20));
 }

@@ -140,8 +140,13 @@ fn the_arm_of_randaugment_is_trained_on_the_real_photos() {
 }
 
 #[test]
-fn a_batch_larger_than_the_arm_is_said_and_trained_all_the_same() {
+fn a_batch_larger_than_the_arm_and_a_species_of_one_photo_are_said_and_trained_all_the_same() {
     let place = Place::new();
+    let photos = place.files("birds/train");
+    let rare = photos.keys().next().unwrap().split('/').next().unwrap();
+    for path in photos.keys().filter(|path| path.split('/').next() == Some(rare)).skip(1) {
+        std::fs::remove_file(place.path("birds/train").join(path)).unwrap();
+    }
     place.recipe_with("batch = 4\nseeds", "batch = 64\nseeds");
     let said = place.run(&["build", "recipes/tiny.toml", "--until", "baseline"]).exits(0);
     assert!(
@@ -149,6 +154,8 @@ fn a_batch_larger_than_the_arm_is_said_and_trained_all_the_same() {
         "{}",
         said.stderr
     );
+    let single = format!("`{rare}` has a single image in the arm `real`: nothing but crops tells its kind");
+    assert!(said.stderr.contains(&single), "{}", said.stderr);
 }
 
 #[test]

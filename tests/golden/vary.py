@@ -6,13 +6,13 @@ python tests/golden/vary.py      (torchvision 0.26, Pillow 12)
 
 import hashlib
 import json
-import math
 import pathlib
+import unittest.mock
 
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms import InterpolationMode, RandAugment, TrivialAugmentWide
+from torchvision.transforms import InterpolationMode, RandAugment, TrivialAugmentWide, v2
 from torchvision.transforms import functional as F
 from torchvision.transforms.autoaugment import _apply_op
 
@@ -71,14 +71,14 @@ def space(policy, *size):
 
 torch.manual_seed(0)
 x = torch.arange(4 * 3 * 6 * 5, dtype=torch.float32).reshape(4, 3, 6, 5).sin()
-mixed = (x.roll(1, 0) * (1 - 0.3) + x * 0.3).flatten().tolist()
+mixed = v2.MixUp(num_classes=3).transform(x, {"lam": 0.3, "labels": None, "batch_size": 4}).flatten().tolist()
 boxes = []
 for column, row, lam, width, height in [(3, 2, 0.3, 5, 6), (0, 0, 0.5, 64, 64), (60, 10, 0.9, 64, 32), (5, 5, 1.0, 8, 8)]:
-    r = 0.5 * math.sqrt(1.0 - lam)
-    half_w, half_h = int(r * width), int(r * height)
-    x1, y1 = max(column - half_w, 0), max(row - half_h, 0)
-    x2, y2 = min(column + half_w, width), min(row + half_h, height)
-    boxes.append({"at": [column, row], "share": lam, "size": [width, height], "box": [x1, y1, x2, y2], "kept": 1.0 - (x2 - x1) * (y2 - y1) / (width * height)})
+    cutmix = v2.CutMix(num_classes=3)
+    cutmix._dist.sample = lambda shape, lam=lam: torch.tensor(lam, dtype=torch.float64)
+    with unittest.mock.patch("torch.randint", side_effect=[torch.tensor([column]), torch.tensor([row])]):
+        drawn = cutmix.make_params([v2.functional.to_image(torch.zeros(3, height, width))])
+    boxes.append({"at": [column, row], "share": lam, "size": [width, height], "box": [int(v) for v in drawn["box"]], "kept": drawn["lam_adjusted"]})
 
 logits = torch.tensor([[0.3, -1.0, 2.0], [1.0, 0.5, -0.2], [0.0, 0.1, 0.2], [2.0, -2.0, 0.4]])
 labels = torch.tensor([2, 0, 1, 1])

@@ -15,7 +15,10 @@ pub fn section(results: &Results) -> Markup {
     let tail = results.species.iter().filter(|s| s.tail).count();
     html! {
         p {
-            "Each arm trains the same network for the same number of steps; a dot is one seed, the bar is their mean"
+            "Each arm trains the same network "
+            @if results.arms.iter().all(|arm| arm.steps == results.arms[0].steps) { "for the same number of steps" }
+            @else { "until it does no better on the validation images" }
+            "; a dot is one seed, the bar is their mean"
             @if results.arms.iter().any(|arm| arm.macro_interval.is_some()) { ", the whisker its interval" }
             ". Whether arms differ is said by the paired comparison at the top, not by overlap here."
         }

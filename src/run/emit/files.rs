@@ -84,6 +84,8 @@ pub fn tree(
         })
         .collect();
     let (mut birds, mut manifest) = (tables::birds_head(), tables::manifest_head(&session.recipe.filter));
+    birds.reserve_exact(whole.iter().map(|folder| folder.birds.len()).sum());
+    manifest.reserve_exact(whole.iter().map(|folder| folder.manifest.len()).sum());
     let mut tree = Tree::default();
     for ((path, ..), whole) in folders.into_iter().zip(whole) {
         birds.extend(whole.birds);

@@ -37,7 +37,12 @@ pub fn result(
         },
         train_images: arm.train_images,
         synthetic_images: arm.synthetic_images,
-        steps: recipe.classifier.steps,
+        steps: arm
+            .runs
+            .iter()
+            .filter_map(|run| Some(run.history.last()?.step))
+            .max()
+            .unwrap_or(recipe.classifier.steps),
         seeds: arm.runs.iter().map(|run| run.seed).collect(),
         macro_accuracy: each.iter().map(|one| one.macro_).collect(),
         tail_accuracy: each.iter().map(|one| one.group(&tail_species)).collect(),

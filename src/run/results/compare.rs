@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::error::Result;
 use crate::plan::Key;
-use crate::plan::compare::pairs;
+use crate::plan::compare::{filled_in, pairs};
 use crate::recipe;
 use crate::report;
 use crate::stats::difference::{Difference, Options, paired_difference};
@@ -31,12 +31,13 @@ struct Paired<'a> {
 /// to look again after each and to stop at a fine moment is no test.
 pub fn comparisons(
     arms: &[ArmRuns],
+    training: &recipe::Training,
     labels: &[usize],
     tail: &[bool],
     finished: bool,
 ) -> Result<Vec<report::Comparison>> {
     let asked: Vec<recipe::Arm> = arms.iter().map(|arm| arm.arm.clone()).collect();
-    let paired = pairs(&asked).into_iter().map(|pair| {
+    let paired = pairs(&filled_in(&asked, training)).into_iter().map(|pair| {
         let (arm, baseline) = (&arms[pair.arm], &arms[pair.baseline]);
         let of_seed = |seed| baseline.runs.iter().find(|run| run.seed == seed);
         let runs = arm.runs.iter().filter_map(|run| Some((run, of_seed(run.seed)?))).collect();
@@ -213,8 +214,9 @@ mod tests {
     fn an_arm_of_two_names_is_one_question_of_holms() {
         let better = arm(Arm::of(ArmWord::Augmented), 2, [&[0, 10], &[1, 11]]);
         let same = ArmRuns { arm: Arm::of_dose(1.0), ..better.clone() };
-        let by_itself = comparisons(&[real(), better.clone()], &LABELS, &[true, false], true).unwrap();
-        let twice = comparisons(&[real(), better, same], &LABELS, &[true, false], true).unwrap();
+        let by_itself =
+            comparisons(&[real(), better.clone()], &Default::default(), &LABELS, &[true, false], true).unwrap();
+        let twice = comparisons(&[real(), better, same], &Default::default(), &LABELS, &[true, false], true).unwrap();
         assert_eq!(
             told(&twice),
             [("augmented vs real".to_string(), "helped"), ("dose-1x vs real".to_string(), "helped")]
@@ -228,18 +230,21 @@ mod tests {
     fn nothing_has_a_verdict_before_all_is_trained_and_seeds_are_paired() {
         let mut better = arm(Arm::of(ArmWord::Augmented), 2, [&[0], &[1]]);
         better.runs.pop();
-        let found = comparisons(&[real(), better.clone()], &LABELS, &[true, false], false).unwrap();
+        let found =
+            comparisons(&[real(), better.clone()], &Default::default(), &LABELS, &[true, false], false).unwrap();
         assert_eq!(told(&found), [("augmented vs real".to_string(), "not shown")]);
         assert_eq!((found[0].mcnemar.len(), found[0].design.seeds), (1, 1));
         better.runs.clear();
-        assert!(comparisons(&[real(), better], &LABELS, &[true, false], false).unwrap().is_empty());
+        assert!(
+            comparisons(&[real(), better], &Default::default(), &LABELS, &[true, false], false).unwrap().is_empty()
+        );
     }
 
     #[test]
     fn tail_and_head_are_the_two_parts_of_the_difference() {
         let better =
             arm(Arm::of(ArmWord::Augmented), 2, [&[10, 11, 12, 13, 14, 15, 16, 17], &[10, 11, 12, 13, 14, 15, 16, 17]]);
-        let found = comparisons(&[real(), better], &LABELS, &[true, false], true).unwrap();
+        let found = comparisons(&[real(), better], &Default::default(), &LABELS, &[true, false], true).unwrap();
         let one = &found[0];
         assert_eq!((one.tail.unwrap().difference, one.head.unwrap().difference), (0.8, 0.0));
         assert!((one.difference - 0.4).abs() < 1e-12 && (one.micro_difference - 0.4).abs() < 1e-12);
@@ -248,7 +253,7 @@ mod tests {
     #[test]
     fn an_arm_that_is_its_own_baseline_shows_nothing() {
         let same = ArmRuns { arm: Arm::of(ArmWord::Augmented), ..real() };
-        let found = comparisons(&[real(), same], &LABELS, &[true, false], true).unwrap();
+        let found = comparisons(&[real(), same], &Default::default(), &LABELS, &[true, false], true).unwrap();
         assert_eq!((found[0].difference, found[0].p, found[0].smallest_difference), (0.0, Some(1.0), None));
     }
 }

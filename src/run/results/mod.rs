@@ -14,6 +14,7 @@ use crate::plan::{ENGINE, Inputs, Step};
 use crate::recipe::{Features, GeneratorKind, Mode as GeneratorMode, Recipe, SplitKind, TestImages};
 use crate::report::{self, Results};
 use crate::score::inception;
+use crate::train::row_of_result;
 
 use super::arms::{ArmRuns, predictions_slot};
 use super::gate::{Gate, SetFigures};
@@ -86,7 +87,7 @@ pub fn report(session: &mut Session<'_>, found: &Found<'_>, notes: &[String]) ->
     let likeness = likeness::of_survey(session, found.survey)?;
     let mut results = results(session, found, &likeness, None)?;
     results.notes.extend(notes.iter().cloned());
-    let models = models::chosen(found.arms);
+    let models = models::chosen(found.arms, session.recipe.classifier.training.patience);
     results.models = models.iter().map(|(folder, best)| models::listed(folder, best)).collect();
     models::write(session, found.survey, &models)?;
     report::write(&results, &session.recipe.report.out)?;
@@ -171,10 +172,11 @@ fn results(
     let tail = survey.tail(recipe.compare.tail);
     let labels: Vec<usize> =
         survey.cut.test.iter().map(|&photo| survey.dataset.photos[photo].species as usize).collect();
-    let comparisons = compare::comparisons(found.arms, &labels, &tail, unfinished.is_none())?;
+    let comparisons =
+        compare::comparisons(found.arms, &recipe.classifier.training, &labels, &tail, unfinished.is_none())?;
     let mut notes = Vec::new();
     if let Some(questions) = comparisons.first().map(|one| one.design.comparisons).filter(|&n| n > 1) {
-        notes.push(format!("p values are Holm's, adjusted for {questions} comparisons"));
+        notes.push(format!("p values are Holm's, adjusted for {questions} comparisons; those of tail and head by themselves are not adjusted"));
     }
     Ok(Results {
         name: recipe.name.clone(),
@@ -325,7 +327,8 @@ fn baseline(recipe: &Recipe, found: &Found<'_>) -> report::Baseline {
     let right = candidates.iter().filter(|candidate| candidate.scored.named == candidate.species).count();
     report::Baseline {
         arch: recipe.classifier.arch.name().to_string(),
-        valid_accuracy: found.baseline.fitted.history.iter().rev().find_map(|row| row.valid_accuracy),
+        valid_accuracy: row_of_result(&found.baseline.fitted.history, recipe.classifier.training.patience)
+            .and_then(|row| row.valid_accuracy),
         names_rightly: (!candidates.is_empty()).then(|| right as f64 / candidates.len() as f64),
         candidates: candidates.len(),
     }

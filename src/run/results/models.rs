@@ -8,7 +8,7 @@ use crate::plan::ENGINE;
 use crate::plan::inputs::Digest;
 use crate::report;
 use crate::store;
-use crate::train::{DEVIATION, EVALUATED, MEAN};
+use crate::train::{DEVIATION, EVALUATED, HistoryRow, MEAN, row_of_result};
 
 use super::super::arms::{ArmRuns, Run};
 use super::super::saved::{Description, FORMAT, export};
@@ -24,17 +24,23 @@ const KINDS: [&str; 2] = ["real", "augmented"];
 pub struct Best<'a> {
     arm: &'a ArmRuns,
     run: &'a Run,
-    valid_accuracy: Option<f64>,
+    /// Of the curve, that of the weights.
+    row: Option<&'a HistoryRow>,
 }
 
-/// The best classifier of each kind that there is: of equals the first in the recipe's order.
-pub fn chosen(arms: &[ArmRuns]) -> Vec<(&'static str, Best<'_>)> {
+impl Best<'_> {
+    fn valid_accuracy(&self) -> Option<f64> {
+        self.row?.valid_accuracy
+    }
+}
+
+/// The best classifier of each kind that there is, of fits with this patience: of equals the first in the recipe's order.
+pub fn chosen(arms: &[ArmRuns], patience: Option<usize>) -> Vec<(&'static str, Best<'_>)> {
     let of_kind = |kind: &str| {
         let fits = |arm: &&ArmRuns| arm.arm.real && (arm.synthetic_images > 0) == (kind == KINDS[1]);
         let runs = arms.iter().filter(fits).flat_map(|arm| arm.runs.iter().map(move |run| (arm, run)));
-        let valid = |run: &Run| run.history.iter().rev().find_map(|row| row.valid_accuracy);
-        let all = runs.map(|(arm, run)| Best { arm, run, valid_accuracy: valid(run) });
-        all.reduce(|best, other| if other.valid_accuracy > best.valid_accuracy { other } else { best })
+        let all = runs.map(|(arm, run)| Best { arm, run, row: row_of_result(&run.history, patience) });
+        all.reduce(|best, other| if other.valid_accuracy() > best.valid_accuracy() { other } else { best })
     };
     KINDS.into_iter().filter_map(|kind| Some((kind, of_kind(kind)?))).collect()
 }
@@ -45,7 +51,7 @@ pub fn listed(kind: &str, best: &Best<'_>) -> report::SavedModel {
         path: format!("{FOLDER}/{kind}"),
         arm: best.arm.arm.name.clone(),
         seed: best.run.seed,
-        valid_accuracy: best.valid_accuracy,
+        valid_accuracy: best.valid_accuracy(),
     }
 }
 
@@ -94,8 +100,8 @@ fn description(session: &Session<'_>, survey: &Survey, best: &Best<'_>, bytes: &
         precision: classifier.precision.name().to_string(),
         arm: best.arm.arm.name.clone(),
         seed: best.run.seed,
-        steps: classifier.steps,
-        valid_accuracy: best.valid_accuracy,
+        steps: best.row.map_or(classifier.steps, |row| row.step),
+        valid_accuracy: best.valid_accuracy(),
         weights: blake3::hash(bytes).to_hex().to_string(),
         birdaug: ENGINE.to_string(),
     }
@@ -153,7 +159,7 @@ mod tests {
     }
 
     fn told(arms: &[ArmRuns]) -> Vec<(&str, String, u64)> {
-        chosen(arms).into_iter().map(|(kind, best)| (kind, best.arm.arm.name.clone(), best.run.seed)).collect()
+        chosen(arms, None).into_iter().map(|(kind, best)| (kind, best.arm.arm.name.clone(), best.run.seed)).collect()
     }
 
     #[test]
@@ -166,6 +172,19 @@ mod tests {
         ];
         assert_eq!(told(&arms), [("real", "real".to_string(), 1), ("augmented", "augmented".to_string(), 1)]);
         assert_eq!(told(&arms[..2]), [("real", "real".to_string(), 1)]);
+    }
+
+    #[test]
+    fn of_fits_that_stop_early_the_weights_that_were_kept_count_and_not_the_last() {
+        // Each has 0.99 first and less at the end; the other has its best at the end.
+        let arms = [arm(ArmWord::Real, 0, &[Some(0.6), Some(0.4)]), arm(ArmWord::Oversampled, 0, &[Some(1.0)])];
+        let best = |patience| {
+            let [(_, best)] = <[_; 1]>::try_from(chosen(&arms[..1], patience)).ok().unwrap();
+            (best.run.seed, best.row.unwrap().step, best.valid_accuracy())
+        };
+        assert_eq!(best(None), (0, 2, Some(0.6)));
+        assert_eq!(best(Some(2)), (0, 1, Some(0.99)));
+        assert_eq!(chosen(&arms, Some(2))[0].1.valid_accuracy(), Some(1.0));
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Tree {
 
     /// Adds a file made of bytes.
     pub fn insert_bytes(&mut self, path: &str, bytes: Vec<u8>) {
-        let digest = *blake3::hash(&bytes).as_bytes();
+        let digest = *blake3::Hasher::new().update_rayon(&bytes).finalize().as_bytes();
         self.insert(path, File { content: Content::Bytes(bytes), digest });
     }
 }
