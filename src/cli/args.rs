@@ -163,7 +163,7 @@ pub struct Build {
 pub struct Why {
     /// A recipe, or a file of an emitted tree
     pub recipe: PathBuf,
-    /// A file of the emitted tree, `species:NAME`, or `key:PREFIX`; without it, every stale step
+    /// A step, a file of the emitted tree, `species:NAME`, or `key:PREFIX`; without it, every stale step
     pub what: Option<String>,
     /// One JSON document on standard output
     #[arg(long)]

@@ -7,7 +7,7 @@ use super::{opened, terminal};
 use crate::error::{Error, Result};
 use crate::plan::Step;
 use crate::recipe;
-use crate::run::{self, COSTLY, Cost, Estimate, Options, Power, Progress, Walked};
+use crate::run::{self, COSTLY, Cost, Estimate, Options, Power, Progress, SpeciesDue, Walked};
 use crate::text;
 
 /// Shows what a build would do.
@@ -39,16 +39,18 @@ fn to_make(walked: &Walked) -> usize {
 
 fn as_json(walked: &Walked, estimate: &Estimate) -> Value {
     let ledger = &walked.ledger;
+    // With nothing due the selection stands, and asks for no more.
+    let refill = |species: &SpeciesDue| if ledger.any_due() { species.refill } else { 0 };
     json!({
         "to_make": to_make(walked),
-        "at_most": to_make(walked) + ledger.species.iter().map(|species| species.refill).sum::<usize>(),
+        "at_most": to_make(walked) + ledger.species.iter().map(refill).sum::<usize>(),
         "species": ledger.species.iter().map(|species| json!({
             "name": species.name,
             "real": species.real,
             "wanted": species.wanted,
             "cached": species.cached,
             "to_make": species.to_make,
-            "refill_at_most": species.refill,
+            "refill_at_most": refill(species),
         })).collect::<Vec<_>>(),
         "steps": Step::ALL.map(|step| json!({
             "name": step.name(),

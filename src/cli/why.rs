@@ -25,8 +25,11 @@ pub fn run(options: &Why, global: &Global) -> Result<()> {
         if options.recipe.extension().is_none_or(|ending| ending != "toml") && why::tree_of(&options.recipe).is_some() {
             return show(options, &why::file(&store, &options.recipe)?, file_text);
         }
-        return steps(&load(options, global)?, &store, options);
+        return steps(&load(options, global)?, &store, options, &Step::ALL);
     };
+    if let Some(step) = Step::ALL.into_iter().find(|step| step.name() == what) {
+        return steps(&load(options, global)?, &store, options, &[step]);
+    }
     if let Some(name) = what.strip_prefix("species:") {
         return show(options, &why::species(&load(options, global)?, &store, name)?, species_text);
     }
@@ -38,8 +41,9 @@ pub fn run(options: &Why, global: &Global) -> Result<()> {
     let path = if given.exists() { given.to_path_buf() } else { recipe.emit.out.join(given) };
     if !path.exists() {
         return Err(Error::Usage(format!(
-            "`{what}` is no file, here or in `{}`; allowed: a file of the emitted tree, `species:NAME`, `key:PREFIX`",
-            recipe.emit.out.display()
+            "`{what}` is no file, here or in `{}`; allowed: a file of the emitted tree, `species:NAME`, `key:PREFIX`, or one of {}",
+            recipe.emit.out.display(),
+            Step::ALL.map(Step::name).join(", ")
         )));
     }
     show(options, &why::file(&store, &path)?, file_text)
@@ -58,10 +62,10 @@ fn show<T: Serialize>(options: &Why, story: &T, as_text: impl Fn(&T) -> String) 
     Ok(())
 }
 
-/// Names, for each stale step, every reason.
-fn steps(recipe: &Recipe, store: &Store, options: &Why) -> Result<()> {
+/// Names, for each of these steps that is stale, every reason.
+fn steps(recipe: &Recipe, store: &Store, options: &Why, asked: &[Step]) -> Result<()> {
     let walked = run::plan(recipe, store, &Progress::new(true), &Options::default())?;
-    let steps = Step::ALL.map(|step| (step, walked.ledger.state(step)));
+    let steps: Vec<_> = asked.iter().map(|&step| (step, walked.ledger.state(step))).collect();
     if options.json {
         let steps: Vec<_> = steps
             .iter()
@@ -77,7 +81,7 @@ fn steps(recipe: &Recipe, store: &Store, options: &Why) -> Result<()> {
         terminal::json(&json!({ "steps": steps }));
         return Ok(());
     }
-    if !walked.ledger.any_due() {
+    if !steps.iter().any(|(_, state)| state.is_stale()) {
         terminal::line("nothing is stale");
     }
     for (step, state) in steps.iter().filter(|(_, state)| state.is_stale()) {

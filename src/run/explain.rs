@@ -54,7 +54,7 @@ pub struct Cause {
 /// A photo of a list that is not as it was.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct PhotoChange {
-    /// `added`, `changed` or `removed`.
+    /// `added`, `changed`, `removed` or `renamed`, which may change the order.
     pub change: &'static str,
     pub species: String,
     /// Relative to the dataset's root, where it is known.
@@ -63,13 +63,8 @@ pub struct PhotoChange {
 
 impl std::fmt::Display for Cause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.field.ends_with("photos") && self.file.is_none() {
-            if !self.photos.is_empty() {
-                return write!(f, "{}: {}", self.field, sentence(&self.photos));
-            }
-            if self.old.is_some() && self.old == self.new {
-                return write!(f, "{}: in another order", self.field);
-            }
+        if !self.photos.is_empty() {
+            return write!(f, "{}: {}", self.field, sentence(&self.photos));
         }
         let show = |value: &Option<String>, absent: &str| value.clone().unwrap_or_else(|| absent.to_string());
         let Some(file) = &self.file else {
@@ -202,6 +197,32 @@ pub fn photos(old: &str, new: &str, old_paths: Paths<'_>, new_paths: Paths<'_>) 
     out
 }
 
+/// What changed between two lists of paths and the hexadecimal digits of their digests, of which a photo has another name
+/// where its digest left one path and came to another.
+pub fn files<'p>(old: &BTreeMap<&'p str, &'p str>, new: &BTreeMap<&'p str, &'p str>) -> Vec<PhotoChange> {
+    let one = |change, path: &str| PhotoChange {
+        change,
+        species: path.split('/').nth_back(1).unwrap_or_default().to_string(),
+        path: Some(path.to_string()),
+    };
+    let mut left: HashMap<&str, Vec<&str>> = HashMap::new();
+    for (path, hex) in old.iter().filter(|(path, _)| !new.contains_key(*path)) {
+        left.entry(hex).or_default().push(path);
+    }
+    let mut out = Vec::new();
+    for (&path, &hex) in new {
+        match old.get(path) {
+            Some(&before) if before == hex => {}
+            Some(_) => out.push(one("changed", path)),
+            None if left.get_mut(hex).and_then(Vec::pop).is_some() => out.push(one("renamed", path)),
+            None => out.push(one("added", path)),
+        }
+    }
+    out.extend(left.into_values().flatten().map(|path| one("removed", path)));
+    out.sort();
+    out
+}
+
 /// `1 photo changed (train/JAY/003.jpg), 2 photos added (OWL)`.
 pub fn sentence(photos: &[PhotoChange]) -> String {
     let mut by_change: BTreeMap<&str, Vec<&PhotoChange>> = BTreeMap::new();
@@ -276,6 +297,17 @@ mod tests {
         assert_eq!(sentence(&found), "1 photo changed (train/OWL/2.jpg)");
         let found = photos("aa JAY\nbb OWL\n", "aa JAY\ncc OWL\n", &unknown, &path);
         assert_eq!(sentence(&found), "1 photo changed (train/OWL/2.jpg)");
+    }
+
+    #[test]
+    fn a_file_of_another_name_is_renamed_and_not_gone() {
+        let old = BTreeMap::from([("train/JAY/1.jpg", "aa"), ("train/JAY/2.jpg", "bb"), ("test/OWL/1.jpg", "cc")]);
+        let new = BTreeMap::from([("train/JAY/9.jpg", "aa"), ("train/JAY/2.jpg", "dd"), ("train/OWL/3.jpg", "ee")]);
+        let told = "1 photo added (train/OWL/3.jpg), 1 photo changed (train/JAY/2.jpg), \
+                    1 photo removed (test/OWL/1.jpg), 1 photo renamed (train/JAY/9.jpg)";
+        assert_eq!(sentence(&files(&old, &new)), told);
+        assert_eq!(files(&old, &new)[0].species, "OWL");
+        assert!(files(&old, &old).is_empty());
     }
 
     #[test]

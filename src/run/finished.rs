@@ -115,8 +115,7 @@ pub fn remember(session: &Session<'_>, notes: &[String]) -> Result<()> {
     if read(&path).as_ref() == Some(&finished) {
         return Ok(());
     }
-    let text = serde_json::to_string(&finished).map_err(|error| crate::error::Error::input(error.to_string()))?;
-    store::write_atomically(&path, text.as_bytes())
+    write(&path, &finished)
 }
 
 fn path(store: &Store, recipe: &Recipe) -> PathBuf {
@@ -125,9 +124,21 @@ fn path(store: &Store, recipe: &Recipe) -> PathBuf {
     path.into()
 }
 
-/// What was remembered; whatever cannot be read is as good as nothing.
+/// Two lines: what is remembered, and its BLAKE3.
+fn write(path: &Path, finished: &Finished) -> Result<()> {
+    let text = serde_json::to_string(finished).map_err(|error| crate::error::Error::input(error.to_string()))?;
+    let sum = hex(digest::of(text.as_bytes()));
+    store::write_atomically(path, format!("{text}\n{sum}\n").as_bytes())
+}
+
+/// What was remembered; whatever is not as it was written is as good as nothing.
 fn read(path: &Path) -> Option<Finished> {
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    let text = std::fs::read_to_string(path).ok()?;
+    let (text, sum) = text.strip_suffix('\n')?.split_once('\n')?;
+    if hex(digest::of(text.as_bytes())) != sum {
+        return None;
+    }
+    serde_json::from_str(text).ok()
 }
 
 /// What the recipe says, not how it says it.
@@ -160,4 +171,40 @@ fn files_digest(recipe: &Recipe, store: &Store, rehash: bool) -> Result<String> 
 
 fn hex(digest: Digest) -> String {
     Key(digest).hex()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flipped_bit_or_a_cut_anywhere_is_as_good_as_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tiny.finished");
+        let said = || "0a".to_string();
+        let of = Of {
+            sources: said(),
+            recipe: said(),
+            files: said(),
+            results: said(),
+            cache: said(),
+            photos: said(),
+            tree: said(),
+        };
+        let species = vec![SpeciesDue { name: "JAY".into(), real: 6, ..SpeciesDue::default() }];
+        let finished = Finished { of, species, power: None, notes: vec!["a note".into()] };
+        write(&path, &finished).unwrap();
+        assert_eq!(read(&path), Some(finished));
+        let whole = std::fs::read(&path).unwrap();
+        for i in 0..whole.len() {
+            for bit in 0..8 {
+                let mut damaged = whole.clone();
+                damaged[i] ^= 1 << bit;
+                std::fs::write(&path, &damaged).unwrap();
+                assert_eq!(read(&path), None, "bit {bit} of byte {i}");
+            }
+            std::fs::write(&path, &whole[..i]).unwrap();
+            assert_eq!(read(&path), None, "cut to {i} bytes");
+        }
+    }
 }

@@ -174,7 +174,13 @@ impl<'a> Session<'a> {
         let old = self.store.record(&old.0).and_then(|record| Inputs::decode(&record.inputs));
         let Some(old) = old else { return format!("{slot}: changed since the last build").into() };
         let mut causes = self.causes(&inputs.differences(&old));
-        causes.extend(self.edits(slot));
+        let mut edits = self.edits(slot);
+        edits.retain(|edit| causes.iter().all(|cause| cause.field != edit.field));
+        if !edits.is_empty() {
+            // The recipe's digest says nothing that its edits don't.
+            causes.retain(|cause| cause.field != "recipe");
+        }
+        causes.extend(edits);
         Reason::of(slot, causes)
     }
 
@@ -183,9 +189,17 @@ impl<'a> Session<'a> {
         let trace = |change: &Difference| {
             let mut cause = explain::cause(self.recipe, change);
             if let (Some(Value::Digest(old)), Some(Value::Digest(new))) = (&change.old, &change.new)
-                && change.field.ends_with("photos")
+                && cause.file.is_none()
             {
-                cause.photos = self.photo_changes(old, new).unwrap_or_default();
+                cause.photos = match change.field.as_str() {
+                    "dataset" | "tree" => self.file_changes(),
+                    field if field.ends_with("photos") => match self.photo_changes(old, new) {
+                        // The same photos in another order: one has another name.
+                        Some(none) if none.is_empty() => self.renamed(),
+                        found => found.unwrap_or_default(),
+                    },
+                    _ => Vec::new(),
+                };
             }
             cause
         };
@@ -232,6 +246,23 @@ impl<'a> Session<'a> {
         let now =
             |hexes: &[&str]| explain::find(hexes, photos().map(|photo| (Key(photo.digest).hex(), photo.path.as_str())));
         Some(explain::photos(&old, &new, &before, &now))
+    }
+
+    /// What changed in the dataset's files since the last build; nothing where that is not known.
+    pub fn file_changes(&self) -> Vec<PhotoChange> {
+        let Ok(last) = std::fs::read_to_string(photos_path(self.store, self.recipe)) else { return Vec::new() };
+        let hexes: Vec<(&str, String)> = self
+            .dataset
+            .iter()
+            .flat_map(|dataset| &dataset.photos)
+            .map(|photo| (photo.path.as_str(), Key(photo.digest).hex()))
+            .collect();
+        let old = last.lines().filter_map(|line| line.split_once(' ')).map(|(hex, path)| (path, hex)).collect();
+        explain::files(&old, &hexes.iter().map(|(path, hex)| (*path, hex.as_str())).collect())
+    }
+
+    fn renamed(&self) -> Vec<PhotoChange> {
+        self.file_changes().into_iter().filter(|photo| photo.change == "renamed").collect()
     }
 
     /// A list of photos by its digest, as `digest species` lines.

@@ -99,6 +99,12 @@ fn a_renamed_photo_moves_in_the_tree_and_nothing_is_made() {
     }
     assert!(place.files("out/tiny").keys().any(|path| path.starts_with("test/") && path.ends_with(&name)));
     assert!(place.build().stdout.starts_with("nothing to do"));
+    // A name that sorts elsewhere changes the order in which the train photos are seen, and `why` names the file.
+    let victim = photo(&place, "train", &species(&place));
+    fs::rename(&victim, victim.with_file_name("zz.jpg")).unwrap();
+    let why = place.run(&["why", "recipes/tiny.toml"]).exits(0).stdout;
+    let renamed = format!("train photos: 1 photo renamed (train/{}/zz.jpg)", species(&place));
+    assert!(why.contains(&renamed), "{why}");
 }
 
 #[test]
@@ -108,6 +114,11 @@ fn a_removed_photo_leaves_the_tree() {
     let victim = photo(&place, "test", &species(&place));
     let bytes = fs::read(&victim).unwrap();
     fs::remove_file(&victim).unwrap();
+    let why = place.run(&["why", "recipes/tiny.toml"]).exits(0).stdout;
+    let removed = format!("1 photo removed (test/{}/", species(&place));
+    for step in ["audit: dataset: ", "candidates not scored yet: photos: "] {
+        assert!(why.contains(&format!("{step}{removed}")), "no `{step}{removed}` in:\n{why}");
+    }
     let said = place.build();
     assert_eq!((made(&said, "generator"), made(&said, "candidates")), (0, 0), "{}", said.stdout);
     assert!(!place.files("out/tiny").values().any(|file| *file == bytes));

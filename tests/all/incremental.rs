@@ -154,6 +154,12 @@ fn a_changed_setting_is_named_with_both_values() {
     let line = 1 + RECIPE.lines().take_while(|line| *line != "[generator.train]").count() + 1;
     let reason = format!("generator: recipes/tiny.toml:{line}: [generator.train] steps 3 -> 4\n");
     assert!(said.stdout.contains(&reason), "no `{reason}` in:\n{}", said.stdout);
+    // One step by itself.
+    let of = |step: &str| place.run(&["why", "recipes/tiny.toml", step]).exits(0).stdout;
+    assert_eq!(of("generator"), format!("generator\n  {reason}"));
+    assert_eq!(of("audit"), "nothing is stale\n");
+    let unknown = place.run(&["why", "recipes/tiny.toml", "baking"]).exits(2).stderr;
+    assert!(unknown.contains("`baking` is no file") && unknown.contains("or one of scan, audit, "), "{unknown}");
 }
 
 #[test]

@@ -188,9 +188,17 @@ fn a_lock_that_was_removed_or_edited_is_due_and_written_again() {
     locked(&place).exits(3);
     place.build();
     assert_eq!(lock_text(&place), lock);
-    place.write("recipes/tiny.lock", lock.replace(" keep\"", " drop\"").as_bytes());
-    place.build();
-    assert_eq!(lock_text(&place), lock);
+    let conflict = format!("<<<<<<< HEAD\n{lock}");
+    for wrong in [lock.replace(" keep\"", " drop\""), conflict] {
+        // Neither a plan nor `why` takes it for right, and so hides it from the build.
+        place.write("recipes/tiny.lock", wrong.as_bytes());
+        let plan = place.run(&["plan", "recipes/tiny.toml", "--check"]).exits(3).stdout;
+        assert!(plan.contains("the lock `recipes/tiny.lock` is not this build's"), "{plan}");
+        place.run(&["why", "recipes/tiny.toml"]).exits(0);
+        assert_ne!(locked(&place).status, 0);
+        place.build();
+        assert_eq!(lock_text(&place), lock);
+    }
     place.run(&["plan", "recipes/tiny.toml", "--check"]).exits(0);
 }
 

@@ -214,8 +214,15 @@ pub fn path(recipe: &Recipe) -> PathBuf {
 pub(super) fn finish(session: &mut Session<'_>, survey: &Survey, selection: &Selection) -> Result<()> {
     let path = path(session.recipe);
     if session.mode == Mode::Plan {
-        if !path.exists() {
-            session.ledger.due(Step::Report, format!("the lock `{}` is not there", path.display()));
+        // Where other work is due the lock follows it.
+        let other = match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some("is not there"),
+            Err(error) => return Err(error).doing("read", &path),
+            Ok(_) if session.ledger.any_due() => None,
+            Ok(text) => (text != text::render(&Lock::of(session, survey, selection)?)).then_some("is not this build's"),
+        };
+        if let Some(what) = other {
+            session.ledger.due(Step::Report, format!("the lock `{}` {what}", path.display()));
         }
         return Ok(());
     }

@@ -19,6 +19,7 @@ use crate::score::inception::Extractor;
 use crate::store::{Record, Store, View};
 use crate::train::Classifier;
 
+use super::explain::{Cause, Reason};
 use super::inception;
 use super::make::{self, Wanted};
 use super::model::Baseline;
@@ -112,7 +113,12 @@ impl Scorer {
         let mut found: Vec<Look> = keys.par_iter().map(|keys| keys.look_up(store)).collect();
         let due: Vec<(usize, Due)> = found.iter().map(Look::due).enumerate().filter(|(_, due)| due.any()).collect();
         if !due.is_empty() {
-            let reason = format!("{} not scored yet", crate::text::count(due.len(), "candidate"));
+            let work = format!("{} not scored yet", crate::text::count(due.len(), "candidate"));
+            let photos = session.file_changes();
+            let reason = match photos.is_empty() {
+                true => Reason::from(work),
+                false => Reason::of(&work, vec![Cause { field: "photos".into(), photos, ..Cause::default() }]),
+            };
             session.ledger.due(Step::Scores, reason);
             let first = due[0].0;
             session.ledger.pend(Step::Scores, "scores", &asked.class(images[first], &all[first]), due.len());
