@@ -41,8 +41,11 @@ pub fn size(path: &Path) -> Result<(u32, u32)> {
 }
 
 pub(super) fn size_of(bytes: &[u8]) -> Result<(u32, u32), String> {
-    let head = jpeg::is_jpeg(bytes).then(|| jpeg::head(bytes)).transpose()?;
-    dimensions(bytes, head.as_ref())
+    dimensions(bytes, jpeg_head(bytes)?.as_ref())
+}
+
+fn jpeg_head(bytes: &[u8]) -> Result<Option<jpeg::Head>, String> {
+    jpeg::is_jpeg(bytes).then(|| jpeg::head(bytes)).transpose()
 }
 
 fn dimensions(bytes: &[u8], head: Option<&jpeg::Head>) -> Result<(u32, u32), String> {
@@ -88,7 +91,7 @@ fn color_jpeg(bytes: &[u8], head: &jpeg::Head) -> Option<RgbImage> {
 
 /// Refuses what is empty, too large, cut off or no image, before memory is taken for it; the head of a JPEG.
 pub(super) fn check_head(bytes: &[u8]) -> Result<Option<jpeg::Head>, String> {
-    let head = jpeg::is_jpeg(bytes).then(|| jpeg::head(bytes)).transpose()?;
+    let head = jpeg_head(bytes)?;
     let (width, height) = dimensions(bytes, head.as_ref())?;
     let pixels = u64::from(width) * u64::from(height);
     if pixels == 0 {

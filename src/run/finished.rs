@@ -124,21 +124,14 @@ fn path(store: &Store, recipe: &Recipe) -> PathBuf {
     path.into()
 }
 
-/// Two lines: what is remembered, and its BLAKE3.
 fn write(path: &Path, finished: &Finished) -> Result<()> {
     let text = serde_json::to_string(finished).map_err(|error| crate::error::Error::input(error.to_string()))?;
-    let sum = hex(digest::of(text.as_bytes()));
-    store::write_atomically(path, format!("{text}\n{sum}\n").as_bytes())
+    store::write_with_sum(path, &text)
 }
 
 /// What was remembered; whatever is not as it was written is as good as nothing.
 fn read(path: &Path) -> Option<Finished> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let (text, sum) = text.strip_suffix('\n')?.split_once('\n')?;
-    if hex(digest::of(text.as_bytes())) != sum {
-        return None;
-    }
-    serde_json::from_str(text).ok()
+    serde_json::from_str(&store::read_with_sum(path)?).ok()
 }
 
 /// What the recipe says, not how it says it.

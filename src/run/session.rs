@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use crate::dataset::Dataset;
 use crate::dataset::scan::Look;
+use crate::dataset::{Dataset, Photo};
 use crate::error::{Error, IoContext, Result};
 use crate::nn::device;
 use crate::plan::inputs::{Digest, PhotoList};
@@ -62,6 +62,8 @@ pub struct Session<'a> {
     now: BTreeMap<String, String>,
     /// Lists of photos that keys of this walk name by digest; a build also keeps them as blobs.
     lists: BTreeMap<Digest, Vec<u8>>,
+    /// What changed in the dataset's files, once somebody asked.
+    file_changes: OnceLock<Vec<PhotoChange>>,
 }
 
 impl<'a> Session<'a> {
@@ -94,6 +96,7 @@ impl<'a> Session<'a> {
             last,
             now: BTreeMap::new(),
             lists: BTreeMap::new(),
+            file_changes: OnceLock::new(),
         })
     }
 
@@ -192,7 +195,7 @@ impl<'a> Session<'a> {
                 && cause.file.is_none()
             {
                 cause.photos = match change.field.as_str() {
-                    "dataset" | "tree" => self.file_changes(),
+                    "dataset" | "tree" => self.file_changes().to_vec(),
                     field if field.ends_with("photos") => match self.photo_changes(old, new) {
                         // The same photos in another order: one has another name.
                         Some(none) if none.is_empty() => self.renamed(),
@@ -240,29 +243,36 @@ impl<'a> Session<'a> {
 
     fn photo_changes(&self, old: &Digest, new: &Digest) -> Option<Vec<PhotoChange>> {
         let (old, new) = (self.list(old)?, self.list(new)?);
-        let last = std::fs::read_to_string(photos_path(self.store, self.recipe)).unwrap_or_default();
+        let last = self.last_photos();
         let before = |hexes: &[&str]| explain::find(hexes, last.lines().filter_map(|line| line.split_once(' ')));
-        let photos = || self.dataset.iter().flat_map(|dataset| &dataset.photos);
-        let now =
-            |hexes: &[&str]| explain::find(hexes, photos().map(|photo| (Key(photo.digest).hex(), photo.path.as_str())));
+        let now = |hexes: &[&str]| {
+            explain::find(hexes, self.photos().map(|photo| (Key(photo.digest).hex(), photo.path.as_str())))
+        };
         Some(explain::photos(&old, &new, &before, &now))
     }
 
     /// What changed in the dataset's files since the last build; nothing where that is not known.
-    pub fn file_changes(&self) -> Vec<PhotoChange> {
-        let Ok(last) = std::fs::read_to_string(photos_path(self.store, self.recipe)) else { return Vec::new() };
-        let hexes: Vec<(&str, String)> = self
-            .dataset
-            .iter()
-            .flat_map(|dataset| &dataset.photos)
-            .map(|photo| (photo.path.as_str(), Key(photo.digest).hex()))
-            .collect();
-        let old = last.lines().filter_map(|line| line.split_once(' ')).map(|(hex, path)| (path, hex)).collect();
-        explain::files(&old, &hexes.iter().map(|(path, hex)| (*path, hex.as_str())).collect())
+    pub fn file_changes(&self) -> &[PhotoChange] {
+        self.file_changes.get_or_init(|| {
+            let last = self.last_photos();
+            let hexes: Vec<(&str, String)> =
+                self.photos().map(|photo| (photo.path.as_str(), Key(photo.digest).hex())).collect();
+            let old = last.lines().filter_map(|line| line.split_once(' ')).map(|(hex, path)| (path, hex)).collect();
+            explain::files(&old, &hexes.iter().map(|(path, hex)| (*path, hex.as_str())).collect())
+        })
     }
 
     fn renamed(&self) -> Vec<PhotoChange> {
-        self.file_changes().into_iter().filter(|photo| photo.change == "renamed").collect()
+        self.file_changes().iter().filter(|photo| photo.change == "renamed").cloned().collect()
+    }
+
+    fn photos(&self) -> impl Iterator<Item = &Photo> {
+        self.dataset.iter().flat_map(|dataset| &dataset.photos)
+    }
+
+    /// The last build's photos, `digest path` a line behind a line of another kind; empty where that is not known.
+    fn last_photos(&self) -> String {
+        std::fs::read_to_string(photos_path(self.store, self.recipe)).unwrap_or_default()
     }
 
     /// A list of photos by its digest, as `digest species` lines.

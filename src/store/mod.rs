@@ -279,6 +279,21 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Writes text and, in a last line, its BLAKE3; whole, as [`write_atomically`] does.
+pub fn write_with_sum(path: &Path, text: &str) -> Result<()> {
+    write_atomically(path, format!("{text}\n{}\n", blake3::hash(text.as_bytes()).to_hex()).as_bytes())
+}
+
+/// The text that [`write_with_sum`] wrote; `None` for a file that is not there or not as it was written.
+pub fn read_with_sum(path: &Path) -> Option<String> {
+    let mut text = fs::read_to_string(path).ok()?;
+    let (body, sum) = text.strip_suffix('\n')?.rsplit_once('\n')?;
+    let whole = *blake3::hash(body.as_bytes()).to_hex() == *sum;
+    let length = body.len();
+    text.truncate(length);
+    whole.then_some(text)
+}
+
 #[cfg(test)]
 mod speed_tests;
 #[cfg(test)]

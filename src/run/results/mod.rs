@@ -113,7 +113,7 @@ fn compare_inputs(session: &Session<'_>, found: &Found<'_>) -> Inputs {
             hasher.update(session.key_of(&slot).unwrap_or_default().as_bytes());
         }
     }
-    Inputs::new("compare", 2)
+    Inputs::new("compare", 3)
         .digest("predictions", *hasher.finalize().as_bytes())
         .digest("test photos", found.survey.test_list.digest())
         .digest("train photos", found.survey.train_list.digest())

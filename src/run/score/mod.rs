@@ -114,7 +114,7 @@ impl Scorer {
         let due: Vec<(usize, Due)> = found.iter().map(Look::due).enumerate().filter(|(_, due)| due.any()).collect();
         if !due.is_empty() {
             let work = format!("{} not scored yet", crate::text::count(due.len(), "candidate"));
-            let photos = session.file_changes();
+            let photos = session.file_changes().to_vec();
             let reason = match photos.is_empty() {
                 true => Reason::from(work),
                 false => Reason::of(&work, vec![Cause { field: "photos".into(), photos, ..Cause::default() }]),

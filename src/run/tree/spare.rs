@@ -122,12 +122,8 @@ pub fn spare_trees(dir: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn read(path: &Path, link: Link) -> Option<Folders> {
-    let text = fs::read_to_string(path).ok()?;
-    let (body, sum) = text.trim_end_matches('\n').rsplit_once('\n')?;
-    if Key(*blake3::hash(body.as_bytes()).as_bytes()).hex() != sum {
-        return None;
-    }
-    let mut lines = body.lines();
+    let text = store::read_with_sum(path)?;
+    let mut lines = text.lines();
     if lines.next()? != format!("{HEAD} {}", link.name()) {
         return None;
     }
@@ -135,13 +131,12 @@ fn read(path: &Path, link: Link) -> Option<Folders> {
 }
 
 fn write(path: &Path, link: Link, folders: &Folders) -> Result<()> {
-    let mut text = format!("{HEAD} {}\n", link.name());
+    let mut text = format!("{HEAD} {}", link.name());
     for (folder, Held { digest, state }) in folders {
         let (seconds, nanoseconds) = state.mtime;
-        text.push_str(&format!("{} {seconds} {nanoseconds} {} {folder}\n", Key(*digest).hex(), state.inode));
+        text.push_str(&format!("\n{} {seconds} {nanoseconds} {} {folder}", Key(*digest).hex(), state.inode));
     }
-    let sum = Key(*blake3::hash(text.trim_end_matches('\n').as_bytes()).as_bytes()).hex();
-    store::write_atomically(path, format!("{text}{sum}\n").as_bytes())
+    store::write_with_sum(path, &text)
 }
 
 fn line(line: &str) -> Option<(String, Held)> {
