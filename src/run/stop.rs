@@ -11,7 +11,9 @@ pub fn listen() {
     // A second handler is refused where one is set already, as in tests: the first goes on working.
     let _ = ctrlc::set_handler(|| {
         if REQUESTED.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
+            // Not `exit`, which takes libtorch down under threads that still compute.
+            // SAFETY: ends the process; nothing of it runs afterwards.
+            unsafe { libc::_exit(130) };
         }
         super::progress::stopping();
     });

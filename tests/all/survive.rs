@@ -50,6 +50,24 @@ fn ctrl_c_keeps_everything_and_exits_130() {
 }
 
 #[test]
+fn a_second_ctrl_c_in_the_middle_of_a_step_exits_130_too() {
+    let place = Place::new();
+    // Steps that last.
+    place.recipe(
+        &RECIPE.replace("batch = 4\nlearning_rate", "batch = 512\nlearning_rate").replace("size = 16", "size = 64"),
+    );
+    let mut child = build_until_it_says(&place, "real seed 0:");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    for _ in 0..2 {
+        // SAFETY: sends a signal to a child that is not waited for yet.
+        unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    place.run(&["cache", "check"]).exits(0);
+}
+
+#[test]
 fn an_interrupted_fit_resumes_to_the_bytes_of_a_straight_one() {
     let (whole, place) = (Place::new(), Place::new());
     let recipe = RECIPE.replace("steps = 3\nbatch = 4\nlearning_rate", "steps = 300\nbatch = 4\nlearning_rate");
