@@ -75,7 +75,10 @@ fn check(store: &Store, as_json: bool) -> Result<()> {
         }
         if damaged == 0 {
             let (blobs, records) = (text::count(checked.blobs, "blob"), text::count(checked.records, "record"));
-            terminal::line(&format!("{blobs} ({}) and {records} read, all whole", text::bytes(checked.bytes)));
+            terminal::line(&format!(
+                "{blobs} ({}) and {records} read: all as they were written",
+                text::bytes(checked.bytes)
+            ));
         }
     }
     if damaged == 0 {

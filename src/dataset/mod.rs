@@ -16,4 +16,5 @@ pub mod sample;
 pub mod scan;
 pub mod stat_index;
 
+pub use names::rename_text;
 pub use scan::{Dataset, Photo, ScanOptions, Split, SplitFolders, misspelt, scan};

@@ -68,8 +68,8 @@ pub(super) fn exclude_text(names: &BTreeSet<String>) -> String {
     format!("exclude = [{}]", names.join(", "))
 }
 
-/// `rename = { "A" = "B" }`.
-pub(super) fn rename_text(names: &BTreeMap<String, String>) -> String {
+/// `rename = { "A" = "B" }`: how a recipe says which folder names mean which species.
+pub fn rename_text(names: &BTreeMap<String, String>) -> String {
     let pairs: Vec<String> = names.iter().map(|(from, to)| format!("{} = {}", quoted(from), quoted(to))).collect();
     format!("rename = {{ {} }}", pairs.join(", "))
 }

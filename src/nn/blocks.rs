@@ -3,6 +3,7 @@
 use tch::{Device, TchError, Tensor};
 
 use super::params::{Init, Layout, Param, Parameters};
+use super::products;
 
 type Out = Result<Tensor, TchError>;
 
@@ -30,7 +31,7 @@ impl Conv {
 
     /// `[batch, from, h, w]` to `[batch, to, h, w]`.
     pub fn forward(&self, p: &Parameters, x: &Tensor) -> Out {
-        x.f_conv2d(&p[self.weight], Some(&p[self.bias]), [1, 1], [self.padding, self.padding], [1, 1], 1)
+        products::conv2d(x, &p[self.weight], Some(&p[self.bias]), 1, [self.padding; 2])
     }
 }
 
@@ -51,7 +52,7 @@ impl Linear {
 
     /// `[.., from]` to `[.., to]`.
     pub fn forward(&self, p: &Parameters, x: &Tensor) -> Out {
-        x.f_linear(&p[self.weight], Some(&p[self.bias]))
+        products::linear(x, &p[self.weight], Some(&p[self.bias]))
     }
 }
 
@@ -108,8 +109,8 @@ impl Attention {
         let (q, k, v) = (qkv.f_select(0, 0)?, qkv.f_select(0, 1)?, qkv.f_select(0, 2)?);
         let scale = 1.0 / ((channels / self.heads) as f64).sqrt();
         let mixed = by_image_if_few(&q, &k, &v, |q, k, v| {
-            let weights = q.f_mul_scalar(scale)?.f_matmul(&k.f_transpose(-2, -1)?)?.f_softmax(-1, x.kind())?;
-            weights.f_matmul(v) // [batch, heads, places, channels a head]
+            let likeness = products::matmul(&q.f_mul_scalar(scale)?, &k.f_transpose(-2, -1)?)?;
+            products::matmul(&likeness.f_softmax(-1, x.kind())?, v) // [batch, heads, places, channels a head]
         })?;
         let mixed = mixed.f_permute([0, 2, 1, 3])?.f_reshape([batch, h, w, channels])?.f_permute([0, 3, 1, 2])?;
         x.f_add(&self.out.forward(p, &mixed)?)

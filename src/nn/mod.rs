@@ -10,6 +10,7 @@ pub mod noise;
 pub mod optimiser;
 pub mod packed;
 pub mod params;
+pub mod products;
 pub mod resnet;
 pub mod supervise;
 pub mod weights;

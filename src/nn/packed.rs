@@ -6,18 +6,16 @@ use tch::{Device, Kind, TchError, Tensor};
 use torch_shim::Narrowed;
 
 use super::heap;
+use super::products::{self, wide, widens};
 
 /// Weights of a convolution or a linear layer. Where they are for inference alone they are packed at their first use on
 /// the CPU, for inputs of the size that come then; other sizes still give the right result.
 ///
-/// On a CPU that cannot multiply bf16 numbers, bf16 layers multiply them as fp32 ones, which is exact, sum in fp32, as such
-/// hardware does, and round the sums.
+/// On a CPU that cannot multiply bf16 numbers, bf16 layers compute as [`products`] do.
 pub struct Weight(RefCell<Held>);
 
 enum Held {
     Plain(Tensor),
-    /// bf16, on a CPU that has no such products.
-    Widens(Tensor),
     ToBePacked(Tensor),
     Packed(Tensor),
     Narrowed(Narrowed),
@@ -31,7 +29,6 @@ impl Weight {
         let packs = inference && on_cpu && matches!(weight.kind(), Kind::Float | Kind::BFloat16);
         Weight(RefCell::new(match packs {
             true => Held::ToBePacked(weight),
-            false if on_cpu && widens(weight.kind()) => Held::Widens(weight),
             false => Held::Plain(weight),
         }))
     }
@@ -54,10 +51,6 @@ impl Weight {
         padding: [i64; 2],
         relu: bool,
     ) -> Result<Tensor, TchError> {
-        let plain = |x: &Tensor, weight: &Tensor, bias: &Tensor| {
-            let mut y = x.f_conv2d(weight, Some(bias), [stride, stride], padding, [1, 1], 1)?;
-            if relu { y.f_relu_() } else { Ok(y) }
-        };
         match &*self.pack(|weight| torch_shim::pack_conv2d(weight, stride, padding, &x.size()))? {
             Held::Packed(weight) => torch_shim::conv2d_packed(x, weight, bias, stride, padding, relu),
             Held::Narrowed(narrowed) => {
@@ -66,8 +59,10 @@ impl Weight {
                     .widened(|weight| torch_shim::conv2d_packed(&x, weight, &bias, stride, padding, relu))?
                     .f_to_kind(Kind::BFloat16)
             }
-            Held::Widens(weight) => plain(&wide(x)?, &wide(weight)?, &wide(bias)?)?.f_to_kind(Kind::BFloat16),
-            Held::Plain(weight) | Held::ToBePacked(weight) => plain(x, weight, bias),
+            Held::Plain(weight) | Held::ToBePacked(weight) => {
+                let mut y = products::conv2d(x, weight, Some(bias), stride, padding)?;
+                if relu { y.f_relu_() } else { Ok(y) }
+            }
         }
     }
 
@@ -83,10 +78,7 @@ impl Weight {
                     .widened(|weight| torch_shim::linear_packed(&x, weight, bias.as_ref()))?
                     .f_to_kind(Kind::BFloat16)
             }
-            Held::Widens(weight) => {
-                wide(x)?.f_linear(&wide(weight)?, bias.map(wide).transpose()?)?.f_to_kind(Kind::BFloat16)
-            }
-            Held::Plain(weight) | Held::ToBePacked(weight) => x.f_linear(weight, bias),
+            Held::Plain(weight) | Held::ToBePacked(weight) => products::linear(x, weight, bias),
         }
     }
 
@@ -95,7 +87,7 @@ impl Weight {
         how: impl FnOnce(&Tensor) -> Result<Tensor, TchError>,
     ) -> Result<std::cell::Ref<'_, Held>, TchError> {
         let packed = match &*self.0.borrow() {
-            Held::ToBePacked(weight) if widens(weight.kind()) => {
+            Held::ToBePacked(weight) if widens(weight) => {
                 Some((Held::Narrowed(Narrowed::new(&how(&wide(weight)?)?)?), bytes(weight)))
             }
             Held::ToBePacked(weight) => Some((Held::Packed(how(weight)?), bytes(weight))),
@@ -107,15 +99,6 @@ impl Weight {
         }
         Ok(self.0.borrow())
     }
-}
-
-/// Whether layers of this kind compute in fp32 on this CPU.
-fn widens(kind: Kind) -> bool {
-    kind == Kind::BFloat16 && !torch_shim::computes_bf16()
-}
-
-fn wide(x: &Tensor) -> Result<Tensor, TchError> {
-    x.f_to_kind(Kind::Float)
 }
 
 fn bytes(weight: &Tensor) -> usize {

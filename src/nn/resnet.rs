@@ -10,6 +10,7 @@ use tch::{Kind, TchError, Tensor};
 
 use super::TensorContext;
 use super::noise::Stream;
+use super::products;
 use super::weights::{self, Named};
 use crate::error::Result;
 
@@ -264,8 +265,7 @@ impl Conv {
 
     fn forward(&self, x: &Tensor) -> Torch<Tensor> {
         let weight = self.weight.f_to_kind(x.kind())?;
-        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-        x.f_conv2d(&weight, None::<&Tensor>, stride, padding, [1, 1], 1)
+        products::conv2d(x, &weight, None, self.stride, [self.padding; 2])
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use crate::error::{IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use crate::plan::Key;
 use crate::store::{Digest, Store};
 
@@ -48,7 +48,19 @@ pub struct Waste {
 }
 
 /// Decides what goes.
+///
+/// # Errors
+/// [`Error::Input`] where it is not known any more what a recipe needs.
 pub fn plan(store: &Store, inventory: &Inventory, rules: &Rules) -> Result<Waste> {
+    if let Some(path) = inventory.damaged.first() {
+        return Err(Error::input_help(
+            format!(
+                "`{}` is damaged, so that what its recipe needs is not known: nothing is thrown away",
+                path.display()
+            ),
+            "build that recipe, which notes it again; without it, `birdaug cache check` forgets the list",
+        ));
+    }
     let mut waste = Waste { before: inventory.bytes(), ..Waste::default() };
     waste.after = waste.before;
     let mut users = vec![0u32; inventory.blobs.len()];

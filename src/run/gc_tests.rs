@@ -125,6 +125,28 @@ fn what_was_used_lately_stays_without_a_lock() {
 }
 
 #[test]
+fn nothing_goes_while_it_is_not_known_what_a_recipe_needs() {
+    let scene = scene();
+    scene.store.note_uses("tiny", vec![scene.fit, scene.candidates[1]]).unwrap();
+    let path = scene.store.dir().join("uses/tiny");
+    let whole = std::fs::read(&path).unwrap();
+    let mut flipped = whole.clone();
+    flipped[7] ^= 1;
+    for damaged in [&flipped[..], &whole[..whole.len() - 1], &whole[..whole.len() - 32], &[]] {
+        std::fs::write(&path, damaged).unwrap();
+        let (uses, damaged) = scene.store.uses().unwrap();
+        assert_eq!((uses, damaged), (Vec::new(), vec![path.clone()]));
+        let inventory = Inventory::take(&scene.store, &[]).unwrap();
+        let rules = Rules { keep: Duration::ZERO, max_size: None, now: day(50) };
+        let said = gc::plan(&scene.store, &inventory, &rules).err().unwrap().to_string();
+        assert!(said.contains("uses/tiny` is damaged") && said.contains("nothing is thrown away"), "{said}");
+    }
+    let damage = scene.store.check().unwrap().damage;
+    assert!(damage.len() == 1 && damage[0].contains("uses/tiny` was damaged"), "{damage:?}");
+    assert!(!path.exists() && scene.store.check().unwrap().damage.is_empty());
+}
+
+#[test]
 fn what_the_recipe_beside_a_lock_needed_last_stays_however_old() {
     let scene = scene();
     let name = crate::run::session::use_name(std::path::Path::new("recipes/tiny.toml"));

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use rayon::prelude::*;
@@ -48,6 +49,8 @@ pub struct Inventory {
     /// By digest.
     pub blobs: Vec<BlobFile>,
     pub uses: Vec<Uses>,
+    /// Lists of uses that nobody can read any more.
+    pub damaged: Vec<PathBuf>,
     links: Vec<u32>,
 }
 
@@ -55,8 +58,9 @@ impl Inventory {
     /// Looks through the cache; `roots` are the locks.
     pub fn take(store: &Store, roots: &[Named]) -> Result<Inventory> {
         let blobs = store.blob_files()?;
-        let uses = store.uses()?;
-        let mut inventory = Inventory { kinds: Vec::new(), entries: Vec::new(), blobs, uses, links: Vec::new() };
+        let (uses, damaged) = store.uses()?;
+        let (kinds, entries, links) = (Vec::new(), Vec::new(), Vec::new());
+        let mut inventory = Inventory { kinds, entries, blobs, uses, damaged, links };
         inventory.list_records(store)?;
         inventory.list_lone_blobs();
         inventory.reach(roots);

@@ -19,7 +19,8 @@ use crate::plan::{Inputs, Key, Pattern, Step, Value, candidate};
 use crate::recipe::GeneratorKind;
 use crate::store::{Record, Store};
 
-use super::explain::{self, Cause, Reason};
+use super::changes;
+use super::explain::{Cause, Reason};
 use super::model::Model;
 use super::offline;
 use super::session::{Mode, Session};
@@ -141,15 +142,15 @@ pub fn candidates(
 }
 
 /// A species' name for its candidates in the memory of the last build.
-fn slot(survey: &Survey, species: usize) -> String {
-    format!("candidates of {}", survey.dataset.species[species])
+fn slot(species: &str) -> String {
+    format!("candidates of {species}")
 }
 
 /// Names each species' first candidate, which stands for all: they differ in source and index alone.
 fn mark(session: &mut Session<'_>, survey: &Survey, all: &[Wanted]) {
     for (i, wanted) in all.iter().enumerate() {
         if i == 0 || all[i - 1].species != wanted.species {
-            session.mark(&slot(survey, wanted.species), &wanted.key);
+            session.mark(&slot(&survey.dataset.species[wanted.species]), &wanted.key);
         }
     }
 }
@@ -167,7 +168,7 @@ fn reasons(session: &Session<'_>, survey: &Survey, all: &[Wanted], missing: &[us
     groups
         .into_iter()
         .map(|(text, (n, species, causes))| Reason {
-            text: format!("{} ({}): {text}", crate::text::count(n, "candidate"), explain::named(&species)),
+            text: format!("{} ({}): {text}", crate::text::count(n, "candidate"), changes::named(&species)),
             causes,
         })
         .collect()
@@ -181,7 +182,9 @@ fn cause(session: &Session<'_>, survey: &Survey, wanted: &Wanted) -> (String, Ve
     if session.store.record(&wanted.key.0).is_some() {
         return said(Vec::new(), "no longer in the cache");
     }
-    let old = session.last_record(&slot(survey, wanted.species)).and_then(|old| Inputs::decode(&old.inputs));
+    let name = &survey.dataset.species[wanted.species];
+    let before = session.species_renamed().iter().find(|one| one.new == *name).map_or(name, |one| &one.old);
+    let old = session.last_record(&slot(before)).and_then(|old| Inputs::decode(&old.inputs));
     let Some(old) = old else { return said(session.edits("candidates"), "not made before") };
     let mut differences = wanted.inputs().differences(&old);
     differences.retain(|change| change.field != "index" && change.field != "source photo");

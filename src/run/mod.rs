@@ -4,6 +4,7 @@
 mod arms;
 mod audit;
 mod base;
+mod changes;
 mod choose;
 mod doctor;
 mod emit;
@@ -177,12 +178,16 @@ fn walk(recipe: &Recipe, store: &Store, progress: &Progress, mode: Mode, options
         // What was finished before an error or Ctrl-C explains the next plan too.
         session.remember()?;
     }
-    let (headline, notes) = outcome?;
+    let (headline, mut notes) = outcome?;
     if options.until == Step::Report && (mode == Mode::Build || !session.ledger.any_due()) {
         if mode == Mode::Build {
             session.note_uses()?;
         }
         finished::remember(&session, &notes)?;
+    }
+    if let (Mode::Plan, Some(dataset)) = (mode, &session.dataset) {
+        // A build warns before it begins; no later report says it again.
+        notes.extend(survey::renamed(&session, dataset));
     }
     Ok(Walked { power: session.power, ledger: session.ledger, headline, notes })
 }
@@ -201,6 +206,11 @@ fn steps(session: &mut Session<'_>) -> Result<Said> {
     let mut notes = Vec::new();
     let survey = survey::survey(session)?;
     notes.extend(survey.notes());
+    if session.mode == Mode::Build
+        && let Some(renamed) = survey::renamed(session, &survey.dataset)
+    {
+        session.progress.warn(&renamed);
+    }
     lock::begin(session, &survey)?;
     session.note("recipe", &explain::settings(session.recipe))?;
     if until <= Step::Split {

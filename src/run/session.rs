@@ -18,7 +18,8 @@ use crate::recipe::Recipe;
 use crate::store::{self, Record, Store};
 
 use super::Options;
-use super::explain::{self, Cause, PhotoChange, Reason};
+use super::changes::{self, PhotoChange, Seen, SpeciesRenamed};
+use super::explain::{self, Cause, Reason};
 use super::ledger::Ledger;
 use super::lock::{self, Lock};
 use super::offline;
@@ -64,6 +65,8 @@ pub struct Session<'a> {
     lists: BTreeMap<Digest, Vec<u8>>,
     /// What changed in the dataset's files, once somebody asked.
     file_changes: OnceLock<Vec<PhotoChange>>,
+    /// Which of them renamed a whole species.
+    species_renamed: OnceLock<Vec<SpeciesRenamed>>,
 }
 
 impl<'a> Session<'a> {
@@ -97,6 +100,7 @@ impl<'a> Session<'a> {
             now: BTreeMap::new(),
             lists: BTreeMap::new(),
             file_changes: OnceLock::new(),
+            species_renamed: OnceLock::new(),
         })
     }
 
@@ -213,7 +217,8 @@ impl<'a> Session<'a> {
     pub fn edits(&self, slot: &str) -> Vec<Cause> {
         let tables: &[&str] = match slot {
             "candidates" => &["balance.", "filter.candidates", "dataset.", "split."],
-            "select" | "emit" => &["filter.", "emit.", "balance."],
+            "select" | "set figures" | "encoded images" => &["filter.", "emit.encode", "balance."],
+            "emit" => &["filter.", "emit.", "balance."],
             "compare" => &["compare.", "classifier.seeds"],
             "report" => &[""],
             // Which photos there are is the dataset's and the cut's business.
@@ -238,27 +243,46 @@ impl<'a> Session<'a> {
 
     /// In words, what changed between two lists of photos; `None` where one is not known any more.
     pub fn photos_changed(&self, old: Option<Digest>, new: Option<Digest>) -> Option<String> {
-        self.photo_changes(&old?, &new?).map(|photos| explain::sentence(&photos))
+        self.photo_changes(&old?, &new?).map(|photos| changes::sentence(&photos))
     }
 
     fn photo_changes(&self, old: &Digest, new: &Digest) -> Option<Vec<PhotoChange>> {
         let (old, new) = (self.list(old)?, self.list(new)?);
         let last = self.last_photos();
-        let before = |hexes: &[&str]| explain::find(hexes, last.lines().filter_map(|line| line.split_once(' ')));
+        let files = self.file_changes();
+        // Of photos that are byte for byte the same, those that came or went.
+        let gone = files.iter().filter_map(|file| file.from.as_deref().or(file.path.as_deref())).collect();
+        let come = files.iter().filter_map(|file| file.path.as_deref()).collect();
+        let before =
+            |hexes: &[&str]| changes::find(hexes, seen_before(&last).map(|(path, seen)| (seen.digest, path)), &gone);
         let now = |hexes: &[&str]| {
-            explain::find(hexes, self.photos().map(|photo| (Key(photo.digest).hex(), photo.path.as_str())))
+            changes::find(hexes, self.photos().map(|photo| (Key(photo.digest).hex(), photo.path.as_str())), &come)
         };
-        Some(explain::photos(&old, &new, &before, &now))
+        Some(changes::photos(&old, &new, &before, &now))
     }
 
     /// What changed in the dataset's files since the last build; nothing where that is not known.
     pub fn file_changes(&self) -> &[PhotoChange] {
         self.file_changes.get_or_init(|| {
             let last = self.last_photos();
-            let hexes: Vec<(&str, String)> =
-                self.photos().map(|photo| (photo.path.as_str(), Key(photo.digest).hex())).collect();
-            let old = last.lines().filter_map(|line| line.split_once(' ')).map(|(hex, path)| (path, hex)).collect();
-            explain::files(&old, &hexes.iter().map(|(path, hex)| (*path, hex.as_str())).collect())
+            let (Some(dataset), false) = (&self.dataset, last.is_empty()) else { return Vec::new() };
+            let hexes: Vec<String> = dataset.photos.iter().map(|photo| Key(photo.digest).hex()).collect();
+            let now = dataset.photos.iter().zip(&hexes).map(|(photo, digest)| {
+                (photo.path.as_str(), Seen { digest, species: &dataset.species[photo.species as usize] })
+            });
+            changes::files(&seen_before(&last).collect(), &now.collect())
+        })
+    }
+
+    /// Species that the last build knew by another name: folders renamed by case, spaces or altogether.
+    pub fn species_renamed(&self) -> &[SpeciesRenamed] {
+        self.species_renamed.get_or_init(|| {
+            let moved = self.file_changes().iter().any(|change| change.was.is_some());
+            let (Some(dataset), true) = (&self.dataset, moved) else { return Vec::new() };
+            let last = self.last_photos();
+            let old = seen_before(&last).map(|(_, seen)| seen.species).collect();
+            let new = dataset.species.iter().map(String::as_str).collect();
+            changes::species_renamed(self.file_changes(), &old, &new)
         })
     }
 
@@ -270,7 +294,7 @@ impl<'a> Session<'a> {
         self.dataset.iter().flat_map(|dataset| &dataset.photos)
     }
 
-    /// The last build's photos, `digest path` a line behind a line of another kind; empty where that is not known.
+    /// The last build's photos as [`seen_before`] reads them; empty where they are not known.
     fn last_photos(&self) -> String {
         std::fs::read_to_string(photos_path(self.store, self.recipe)).unwrap_or_default()
     }
@@ -311,13 +335,16 @@ impl<'a> Session<'a> {
     fn remember_photos(&self) -> Result<()> {
         let (Some(dataset), Some(digest)) = (&self.dataset, self.photos_digest) else { return Ok(()) };
         let path = photos_path(self.store, self.recipe);
-        let head = format!("{}\n", Key(digest).hex());
+        let mut of = blake3::Hasher::new();
+        of.update(&digest).update(dataset.species.join("\n").as_bytes());
+        let head = format!("{}\n", of.finalize().to_hex());
         if starts_with(&path, &head) {
             return Ok(());
         }
         let mut text = head;
         for photo in &dataset.photos {
-            text.push_str(&format!("{} {}\n", Key(photo.digest).hex(), photo.path));
+            let species = &dataset.species[photo.species as usize];
+            text.push_str(&format!("{} {species}\t{}\n", Key(photo.digest).hex(), photo.path));
         }
         store::write_atomically(&path, text.as_bytes())
     }
@@ -388,6 +415,15 @@ fn photos_path(store: &Store, recipe: &Recipe) -> PathBuf {
     let mut path = last_path(store, recipe).into_os_string();
     path.push(".photos");
     path.into()
+}
+
+/// Photos by path out of `digest species<tab>path` lines; whatever else a line holds is passed over.
+fn seen_before(lines: &str) -> impl Iterator<Item = (&str, Seen<'_>)> {
+    lines.lines().filter_map(|line| {
+        let (digest, rest) = line.split_once(' ')?;
+        let (species, path) = rest.split_once('\t')?;
+        Some((path, Seen { digest, species }))
+    })
 }
 
 /// Whether a file begins with this text; the rest is not read.

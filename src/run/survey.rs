@@ -135,7 +135,7 @@ impl Survey {
             0 => None,
             _ if photos.is_empty() => None,
             1 => Some(format!("`{}` has", missing[0])),
-            n => Some(format!("{n} species have ({})", super::explain::named(&missing))),
+            n => Some(format!("{n} species have ({})", super::changes::named(&missing))),
         }
     }
 
@@ -211,6 +211,31 @@ pub fn survey(session: &mut Session<'_>) -> Result<Survey> {
     };
     session.ledger.species = survey.due(&vec![0; survey.real.len()], &survey.most);
     Ok(survey)
+}
+
+/// Where species are called otherwise than in the last build: that all of theirs is made again, and what to write into the
+/// recipe where that is not meant.
+pub fn renamed(session: &Session<'_>, dataset: &Dataset) -> Option<String> {
+    let renamed = session.species_renamed();
+    let mut rename = session.recipe.dataset.rename.clone();
+    for photo in &dataset.photos {
+        if let Some(one) = renamed.iter().find(|one| one.new == dataset.species[photo.species as usize]) {
+            let folder = photo.path.rsplit('/').nth(1).unwrap_or_default();
+            rename.insert(folder.to_string(), one.old.clone());
+        }
+    }
+    let told: Vec<String> = renamed
+        .iter()
+        .map(|one| format!("`{}` is called `{}` now ({})", one.old, one.new, text::count(one.photos, "photo")))
+        .collect();
+    (!told.is_empty()).then(|| {
+        format!(
+            "{}: a species' name enters all that is made of it, so that it is made again; to go on with the name before, \
+             write in the recipe's [dataset]:\n    {}",
+            told.join(", "),
+            dataset::rename_text(&rename)
+        )
+    })
 }
 
 /// The recipe's dataset as the scan wants it.

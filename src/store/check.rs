@@ -24,7 +24,7 @@ pub struct Checked {
 }
 
 impl Store {
-    /// Compares every blob, record and unfinished state of our own cache with its digest.
+    /// Compares every blob, record, unfinished state and list of uses of our own cache with its digest.
     ///
     /// # Errors
     /// [`Error::Io`](crate::error::Error::Io) where the folders cannot be listed; a file that cannot be read is damage.
@@ -58,6 +58,13 @@ impl Store {
             let path = self.unfinished_path(&key);
             self.drop_unfinished(&key)?;
             checked.damage.push(format!("`{}` was damaged; the fit starts from its beginning", path.display()));
+        }
+        for path in self.uses()?.1 {
+            fs::remove_file(&path).doing("remove", &path)?;
+            let path = path.display();
+            checked
+                .damage
+                .push(format!("`{path}` was damaged; the next build of its recipe notes again what that needs"));
         }
         let elsewhere = self.dir().join(super::ELSEWHERE);
         if elsewhere.exists() {

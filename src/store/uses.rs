@@ -27,6 +27,8 @@ impl Store {
     pub fn note_uses(&self, name: &str, mut keys: Vec<[u8; 32]>) -> Result<()> {
         keys.sort_unstable();
         keys.dedup();
+        let sum = *blake3::hash(keys.as_flattened()).as_bytes();
+        keys.push(sum);
         write_atomically(&self.uses_path(name), keys.as_flattened())
     }
 
@@ -40,9 +42,9 @@ impl Store {
         }
     }
 
-    /// What everybody needs, by name.
-    pub fn uses(&self) -> Result<Vec<Uses>> {
-        let mut out = Vec::new();
+    /// What everybody needs, by name, and the lists that are not as they were written.
+    pub fn uses(&self) -> Result<(Vec<Uses>, Vec<PathBuf>)> {
+        let (mut out, mut damaged) = (Vec::new(), Vec::new());
         for path in files_in(&self.dir().join("uses"))? {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             if name.starts_with('.') {
@@ -50,10 +52,13 @@ impl Store {
             }
             let last = fs::metadata(&path).and_then(|found| found.modified()).doing("read", &path)?;
             let bytes = fs::read(&path).doing("read", &path)?;
-            out.push(Uses { name, keys: bytes.as_chunks::<32>().0.to_vec(), last });
+            match whole(&bytes) {
+                Some(keys) => out.push(Uses { name, keys: keys.to_vec(), last }),
+                None => damaged.push(path),
+            }
         }
         out.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        Ok(out)
+        Ok((out, damaged))
     }
 
     /// Keeps others from throwing anything away; waits while somebody does.
@@ -90,4 +95,11 @@ impl Store {
         let name = name.trim_start_matches('.').replace('/', "_");
         self.dir().join("uses").join(Path::new(&name))
     }
+}
+
+/// The keys of a list that ends in the BLAKE3 of them.
+fn whole(bytes: &[u8]) -> Option<&[[u8; 32]]> {
+    let (keys, []) = bytes.as_chunks::<32>() else { return None };
+    let (sum, keys) = keys.split_last()?;
+    (blake3::hash(keys.as_flattened()).as_bytes() == sum).then_some(keys)
 }

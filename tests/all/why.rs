@@ -104,6 +104,70 @@ fn photos_added_removed_and_changed_are_named_by_their_files() {
 }
 
 #[test]
+fn a_copy_of_a_photo_is_named_by_its_own_path() {
+    let place = Place::new();
+    place.build();
+    let species = species_of(&place, 6);
+    let folder = place.path(&format!("birds/train/{species}"));
+    let mut photos: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    photos.sort();
+    fs::copy(&photos[0], folder.join("zz copy.jpg")).unwrap();
+    let json = why(&place);
+    let reason = step(&json, "generator")["why"][0].as_str().unwrap();
+    assert_eq!(reason, format!("generator: train photos: 1 photo added (train/{species}/zz copy.jpg)"));
+}
+
+#[test]
+fn a_species_of_another_name_is_told_as_one_and_how_to_keep_the_old_name() {
+    let place = Place::new();
+    place.build();
+    let tree = place.files("out/tiny");
+    let species = species_of(&place, 4);
+    let other = format!("{} ", species.to_lowercase().replace(' ', "  ")).trim_end().to_string();
+    assert_ne!(species, other);
+    for split in ["train", "valid", "test"] {
+        let folder = |name: &str| place.path(&format!("birds/{split}/{name}"));
+        fs::rename(folder(&species), folder(&other)).unwrap();
+    }
+    let json = why(&place);
+    let of = format!(" of `{species}` now of `{other}`");
+    let generator = step(&json, "generator")["why"][0].as_str().unwrap();
+    assert_eq!(generator, format!("generator: train photos: 4 photos{of}"));
+    let change = &step(&json, "generator")["causes"][0]["photos"][0];
+    assert_eq!((&change["was"], &change["species"]), (&species.as_str().into(), &other.as_str().into()));
+    let notes = place.plan()["notes"].to_string();
+    let mend = format!("rename = {{ \\\"{other}\\\" = \\\"{species}\\\" }}");
+    assert!(notes.contains(&format!("`{species}` is called `{other}` now")) && notes.contains(&mend), "{notes}");
+    // With what the note says, nothing is made again, and the tree keeps its names.
+    let mended = RECIPE.replacen("[dataset]", &format!("[dataset]\nrename = {{ \"{other}\" = \"{species}\" }}"), 1);
+    place.recipe(&mended);
+    let plan = place.plan();
+    let states = |name: &str| step(&plan, name)["state"].clone();
+    assert_eq!((&plan["to_make"], states("generator"), states("arms")), (&0.into(), "fresh".into(), "fresh".into()));
+    place.build();
+    assert_eq!(place.files("out/tiny").keys().collect::<Vec<_>>(), tree.keys().collect::<Vec<_>>());
+    // Without it, the build says it before it begins, and once.
+    place.recipe(RECIPE);
+    let said = place.run(&["build", "recipes/tiny.toml"]).exits(0).stderr;
+    assert!(said.contains(&format!("`{species}` is called `{other}` now")), "{said}");
+    assert_eq!(place.plan()["notes"].to_string().matches("is called").count(), 0);
+}
+
+#[test]
+fn another_encoding_is_traced_to_its_line() {
+    let place = Place::new();
+    place.recipe(&unfiltered());
+    place.build();
+    let edited = unfiltered().replacen("[emit]", "[emit]\nencode = { format = \"png\" }", 1);
+    assert_ne!(edited, unfiltered());
+    place.recipe(&edited);
+    let reason = step(&why(&place), "emit")["why"][0].as_str().unwrap().to_string();
+    let line = line_of(&edited, "encode");
+    let cause = format!(": recipes/tiny.toml:{line}: [emit.encode] format the default -> \"png\"");
+    assert!(reason.contains(" to be encoded as ") && reason.ends_with(&cause), "{reason}");
+}
+
+#[test]
 fn a_species_tells_what_it_has_wants_kept_and_dropped() {
     let place = Place::new();
     place.build();

@@ -10,6 +10,7 @@ use crate::checkpoint::tensors::Tensors;
 use crate::error::Result;
 use crate::nn::TensorContext;
 use crate::nn::params::{Init, Layout, Param};
+use crate::nn::products;
 use crate::nn::weights::{self, Named};
 
 /// Which linear maps of the U-Net, and of the text encoder, have adapters.
@@ -28,8 +29,8 @@ pub struct Adapter {
 impl Adapter {
     /// `[.., inputs]` to `[.., outputs]`, computed in the kind of `x`.
     pub fn forward(&self, x: &Tensor) -> Out {
-        let inner = x.f_linear(&self.down.f_to_kind(x.kind())?, None::<&Tensor>)?;
-        inner.f_linear(&self.up.f_to_kind(x.kind())?, None::<&Tensor>)
+        let inner = products::linear(x, &self.down.f_to_kind(x.kind())?, None)?;
+        products::linear(&inner, &self.up.f_to_kind(x.kind())?, None)
     }
 }
 

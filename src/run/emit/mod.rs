@@ -52,7 +52,8 @@ pub fn encode(session: &mut Session<'_>, survey: &Survey, selection: &Selection)
     let missing: Vec<usize> = (0..kept.len()).filter(|&i| files[i].is_none()).collect();
     if !missing.is_empty() {
         let n = crate::text::count(missing.len(), "image");
-        session.ledger.due(Step::Emit, format!("{n} to be encoded as {}", survey.encoding));
+        let work = format!("{n} to be encoded as {}", survey.encoding);
+        session.ledger.due(Step::Emit, Reason::of_any(&work, session.edits("encoded images")));
         if session.mode == Mode::Plan {
             return Ok(None);
         }

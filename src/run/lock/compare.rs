@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Lock, Locked};
+use super::{Lock, Locked, Machine};
 use crate::plan::Key;
 
 /// A fact that two locks give differently; `None` where one lacks it.
@@ -49,9 +49,11 @@ impl Lock {
     fn candidate_facts(&self) -> BTreeMap<String, String> {
         self.candidates()
             .map(|Locked { key, species, machine, image }| {
-                let verdict = image.fate.name();
-                let image = Key(image.digest).short();
-                (format!("candidate {} of {species}", key.short()), format!("{verdict} {image}, made on {machine}"))
+                let mut told = format!("{} {}", image.fate.name(), Key(image.digest).short());
+                if *machine != Machine::default() {
+                    told.push_str(&format!(", made on {machine}"));
+                }
+                (format!("candidate {} of {species}", key.short()), told)
             })
             .collect()
     }
@@ -84,7 +86,7 @@ fn push(out: &mut Vec<Change>, what: String, old: Option<String>, new: Option<St
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Fate, Image, Machine};
+    use super::super::{Fate, Image};
     use super::*;
 
     #[test]
@@ -100,6 +102,9 @@ mod tests {
         let lines: Vec<String> = with(2, false).changes_from(&with(2, true)).iter().map(Change::to_string).collect();
         let (keep, drop) = ("keep 020202020202, made on cpu, libtorch 2", "drop 020202020202, made on cpu, libtorch 2");
         assert_eq!(lines, [format!("candidate 010101010101 of JAY: {keep} -> {drop}")]);
+        let anywhere = |kept| with(2, kept).made_anywhere();
+        let told = anywhere(false).changes_from(&anywhere(true))[0].to_string();
+        assert_eq!(told, "candidate 010101010101 of JAY: keep 020202020202 -> drop 020202020202");
         let gone = Lock::default().changes_from(&with(2, true));
         assert_eq!(gone[0].new, None);
         let tree = Lock { tree: Some([7; 32]), ..Lock::default() }.changes_from(&Lock::default());

@@ -115,11 +115,11 @@ impl Scorer {
         if !due.is_empty() {
             let work = format!("{} not scored yet", crate::text::count(due.len(), "candidate"));
             let photos = session.file_changes().to_vec();
-            let reason = match photos.is_empty() {
-                true => Reason::from(work),
-                false => Reason::of(&work, vec![Cause { field: "photos".into(), photos, ..Cause::default() }]),
+            let causes = match photos.is_empty() {
+                true => Vec::new(),
+                false => vec![Cause { field: "photos".into(), photos, ..Cause::default() }],
             };
-            session.ledger.due(Step::Scores, reason);
+            session.ledger.due(Step::Scores, Reason::of_any(&work, causes));
             let first = due[0].0;
             session.ledger.pend(Step::Scores, "scores", &asked.class(images[first], &all[first]), due.len());
             if session.mode == Mode::Plan {
