@@ -7,7 +7,7 @@ WORK is a folder with 6 GB to spare. The first run makes the dataset (bench/make
 50,290 candidates, by far the longest part; later runs measure alone. (Every score is measured; the copy
 guard is quick here because few of the made photos differ in pixels, and equal ones are compared once.) `--scale 0.1`
 makes a tenth of the species and of the candidates, for trying things out; the figures meant are those of scale 1.
-Measured: noop, hash, emit, photo, check. What a tool that is not installed would have said is left out and said so.
+Measured: noop, hash, emit, photo, check, store. What a tool that is not installed would have said is left out and said so.
 """
 
 import argparse
@@ -20,8 +20,11 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 HERE = pathlib.Path(__file__).resolve().parent
+# What people know that answers "is anything due?" of many files.
+PEERS = ("git", "ninja", "n2", "dvc", "snakemake")
 
 
 class Bench:
@@ -86,25 +89,54 @@ class Bench:
             "birdaug plan": lambda: self.run(self.birdaug, "plan", self.recipe)[0],
             "birdaug --version": lambda: self.run(self.birdaug, "--version")[0],
         }
-        if shutil.which("git"):
-            if not (self.work / "birds/.git").exists():
-                quiet = "git -c core.fsync=none -c user.name=x -c user.email=x@y"
-                self.shell(f"cd birds && git init -q && git add -A && {quiet} commit -qm birds")
-            what["git status (dataset alone)"] = lambda: self.shell("git -C birds status --porcelain")
-        if shutil.which("ninja"):
-            folder = self.work / "ninja"
-            folder.mkdir(exist_ok=True)
-            inputs = [str(path) for path in sorted((self.work / "birds").rglob("*.jpg"))]
-            escaped = " ".join(path.replace(" ", "$ ") for path in inputs)
-            (folder / "build.ninja").write_text(f"rule touch\n  command = touch $out\nbuild done: touch | {escaped}\n")
-            self.shell("ninja -C ninja")
-            what["ninja (dataset alone)"] = lambda: self.shell("ninja -C ninja")
+        for tool in PEERS:
+            if shutil.which(tool):
+                what[f"{tool} (dataset alone)"] = getattr(self, f"with_{tool}")()
         self.show("nothing to do: dataset and emitted tree", self.interleaved(**what), "find")
-        for tool in ("git", "ninja", "n2", "dvc", "snakemake"):
+        for tool in PEERS:
             if not shutil.which(tool):
                 print(f"  {tool}: not installed, not measured")
         print(f"  peak memory of the build: {self.usage('build', self.recipe).ru_maxrss / 1024:.0f} MiB")
         shutil.rmtree(self.work / "birds/.git", ignore_errors=True)
+
+    def photos(self) -> list[str]:
+        return [str(path) for path in sorted((self.work / "birds").rglob("*.jpg"))]
+
+    def with_git(self) -> Callable[[], float]:
+        if not (self.work / "birds/.git").exists():
+            quiet = "git -c core.fsync=none -c user.name=x -c user.email=x@y"
+            self.shell(f"cd birds && git init -q && git add -A && {quiet} commit -qm birds")
+        return lambda: self.shell("git -C birds status --porcelain")
+
+    def with_ninja(self, tool: str = "ninja") -> Callable[[], float]:
+        folder = self.work / tool
+        folder.mkdir(exist_ok=True)
+        escaped = " ".join(path.replace(" ", "$ ") for path in self.photos())
+        (folder / "build.ninja").write_text(f"rule touch\n  command = touch $out\nbuild done: touch | {escaped}\n")
+        self.shell(f"{tool} -C {tool}")
+        return lambda: self.shell(f"{tool} -C {tool}")
+
+    def with_n2(self) -> Callable[[], float]:
+        return self.with_ninja("n2")
+
+    def with_dvc(self) -> Callable[[], float]:
+        folder = self.work / "dvc"
+        if not (folder / "birds.dvc").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            # Its own cache holds copies, so that the photos stay as they are.
+            setup = "dvc init --no-scm -q && dvc config core.analytics false && dvc config cache.type copy"
+            self.shell(f"cp -a birds dvc/birds && cd dvc && {setup} && dvc add -q birds")
+        return lambda: self.shell("cd dvc && dvc status -q")
+
+    def with_snakemake(self) -> Callable[[], float]:
+        folder = self.work / "snakemake"
+        folder.mkdir(exist_ok=True)
+        (folder / "photos.txt").write_text("\n".join(self.photos()))
+        rule = 'rule done:\n    input: open("photos.txt").read().split("\\n")\n    output: "done"\n    shell: "touch done"\n'
+        (folder / "Snakefile").write_text(rule)
+        self.shell("cd snakemake && snakemake -q --cores 1 2>&1")
+        return lambda: self.shell("cd snakemake && snakemake -n -q 2>&1")
 
     def hash(self) -> None:
         if not shutil.which("b3sum"):
@@ -207,6 +239,16 @@ class Bench:
             base = "xargs -P2 b3sum"
         self.show("cache check", self.interleaved(**what), base)
 
+    def store(self) -> None:
+        """Commits, lookups and `gc` by the crate's own timed tests, which print their rates."""
+        for test in ("store::speed_tests", "run::gc_tests::times_of_half_a_million_entries"):
+            command = ["cargo", "test", "--release", "--lib", test, "--", "--ignored", "--nocapture"]
+            done = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True)
+            if done.returncode != 0:
+                sys.exit(f"{' '.join(command)}: status {done.returncode}\n{done.stdout}\n{done.stderr}")
+            print(f"\n{test}")
+            print("\n".join(f"  {line}" for line in done.stdout.splitlines() if re.search(r"\d (s|a second|MiB)\b", line)))
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -214,7 +256,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--birdaug", type=pathlib.Path, default=HERE.parent / "target/release/birdaug")
-    parser.add_argument("--only", nargs="+", default=["noop", "hash", "emit", "photo", "check"])
+    parser.add_argument("--only", nargs="+", default=["noop", "hash", "emit", "photo", "check", "store"])
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     bench = Bench(options)

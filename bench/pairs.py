@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """birdaug's SSIM, decoding, resizing and audit beside other people's, interleaved in one run, as ratios of medians.
 
-    PYTHON bench/pairs.py DATASET [--only ssim] [--only decode] [--only audit] [--rounds 5]
+    PYTHON bench/pairs.py DATASET [--only ssim] [--only decode] [--only audit] [--only many] [--rounds 5]
 
 PYTHON is one that has Pillow, NumPy, scikit-image and torchmetrics, and for libjpeg-turbo simplejpeg or `djpeg` on the path; DATASET a folder
 in Kaggle's layout with JPEGs. birdaug's own seconds come from its ignored tests, which time the same files in one process
@@ -118,7 +118,52 @@ def audit(options: argparse.Namespace) -> None:
     print(f"audit {whole:.2f} s, decoding alone {decoding:.2f} s: {whole / decoding:.2f} times")
 
 
-PARTS = {"ssim": ssim, "decode": decode, "audit": audit}
+def cut(job: tuple[pathlib.Path, pathlib.Path, int]) -> None:
+    """A part of a photo, turned, as a photo of its own: as varied as photos are, and no copy of its neighbours."""
+    import random
+
+    from PIL import Image
+
+    source, to, seed = job
+    draw = random.Random(seed)
+    photo = Image.open(source).convert("RGB")
+    side = int(min(photo.size) * draw.uniform(0.35, 0.6))
+    turned = photo.rotate(draw.uniform(-180, 180), Image.BICUBIC, center=(photo.width / 2, photo.height / 2))
+    reach = min(photo.size) * 0.35 - side / 2
+    x, y = (size / 2 - side / 2 + draw.uniform(-1, 1) * max(reach, 0) for size in photo.size)
+    turned.crop((int(x), int(y), int(x) + side, int(y) + side)).resize((224, 224), Image.BICUBIC).save(to, quality=90)
+
+
+def many(options: argparse.Namespace) -> None:
+    """An audit of many distinct photos, cut out of those of the dataset, and what it comes to at 90,000 of them."""
+    import multiprocessing
+
+    import numpy as np
+
+    sources = sorted(options.dataset.rglob("*.jpg"))
+    sizes, wholes, decodings = [options.photos // 4, options.photos // 2, options.photos], [], []
+    with tempfile.TemporaryDirectory() as folder, multiprocessing.Pool() as pool:
+        made = 0
+        for size in sizes:
+            jobs = []
+            for i in range(made, size):
+                species = pathlib.Path(folder) / "train" / f"SPECIES {i % len(sources) % 500:03}"
+                species.mkdir(parents=True, exist_ok=True)
+                jobs.append((sources[i % len(sources)], species / f"{i:06}.jpg", i))
+            pool.map(cut, jobs, 64)
+            made = size
+            said = [own("pairs_speed_of_audit", pathlib.Path(folder)) for _ in range(options.rounds)]
+            decoding, whole = (statistics.median(one[name] for one in said) for name in ("decode-all", "audit-all"))
+            print(f"audit of {size} distinct photos {whole:.2f} s, decoding alone {decoding:.2f} s: {whole / decoding:.2f} times", flush=True)
+            wholes.append(whole)
+            decodings.append(decoding)
+    # A fixed number of pairs, a cost a photo, and one a pair of photos: three sizes tell them apart.
+    at = float(np.polyval(np.polyfit(sizes, wholes, 2), 90_000))
+    decoding = decodings[-1] / sizes[-1] * 90_000
+    print(f"by these, at 90,000: {at:.0f} s, decoding alone {decoding:.0f} s: {at / decoding:.2f} times")
+
+
+PARTS = {"ssim": ssim, "decode": decode, "audit": audit, "many": many}
 
 
 def main() -> None:
@@ -126,9 +171,10 @@ def main() -> None:
     parser.add_argument("dataset", type=pathlib.Path)
     parser.add_argument("--only", action="append", choices=PARTS)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--photos", type=int, default=20_000, help="distinct photos that `many` cuts out of the dataset's")
     options = parser.parse_args()
     options.dataset = options.dataset.resolve()
-    for part in options.only or PARTS:
+    for part in options.only or ["ssim", "decode", "audit"]:
         PARTS[part](options)
 
 

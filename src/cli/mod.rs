@@ -18,8 +18,6 @@ mod terminal;
 mod verify;
 mod why;
 
-use std::process::ExitCode;
-
 use clap::Parser;
 
 use crate::error::{Error, Result};
@@ -27,20 +25,20 @@ use args::{Args, Command};
 
 /// Runs the command line; the exit status is 0 done, 1 failed, 2 command line or recipe wrong, 3 work is due or
 /// something differs, 130 interrupted.
-pub fn main() -> ExitCode {
+pub fn main() -> u8 {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
             // clap has a status of its own for help and version; a broken pipe is nobody's mistake.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            return if error.use_stderr() { 2 } else { 0 };
         }
     };
     match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => {
             terminal::complain(&error, args.global.color);
-            ExitCode::from(error.exit_code())
+            error.exit_code()
         }
     }
 }
