@@ -35,4 +35,4 @@ faults: libtorch
 
 check: libtorch
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings

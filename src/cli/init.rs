@@ -48,6 +48,7 @@ fn measured(likeness: &likeness::Likeness) -> MeasuredLikeness {
         photos: likeness.train.len(),
         train: likeness::threshold(&likeness.train),
         held_out: likeness::threshold(&likeness.held_out),
+        copy: likeness::copy_threshold(&likeness.pairs),
     }
 }
 

@@ -154,7 +154,7 @@ fn file_text(story: &FileStory) -> String {
     }
     for name in MANIFEST {
         if let Some(value) = story.manifest.get(name) {
-            out.push_str(&format!("  {name:<14} {value}\n"));
+            out.push_str(&format!("  {name:<16} {value}\n"));
         }
     }
     match &story.candidate {
@@ -180,7 +180,7 @@ fn file_text(story: &FileStory) -> String {
 }
 
 /// Columns of the manifest in the order in which they are told.
-const MANIFEST: [&str; 15] = [
+const MANIFEST: [&str; 20] = [
     "origin",
     "species",
     "split",
@@ -194,6 +194,11 @@ const MANIFEST: [&str; 15] = [
     "source_ssim",
     "confidence",
     "named",
+    "held_out_ssim",
+    "nearest_held_out",
+    "likeness",
+    "nearest_alike",
+    "realism",
     "frechet_share",
     "verdict",
 ];

@@ -14,9 +14,10 @@
 //! | inception | digest of the weights file, resize, precision, images a batch: FID's network as other keys name it | file and folder |
 //! | inception features | image digest, digest of the weights file, resize, precision, images a batch | file and folder; which other images are measured |
 //! | held-out score | image digest, digest of the species' photos that the arm is validated and tested on, side of the comparison | threshold: judged later |
+//! | likeness score | image digest, digest of the reference list, source digest (img2img), which is not asked about | threshold: judged later |
 //! | realism score | image digest, features' network, digest of the real photos' list, neighbours | the same |
 //! | likeness of candidates | digests of a species' images in the order of their keys, side of the comparison | the same |
-//! | likeness of photos | digests of the lists of train photos and of those of valid and test, side of the comparison | size of the sample: a constant, in the version |
+//! | likeness of photos | digests of the lists of train photos and of those of valid and test, side of the comparison | size of the samples: constants, in the version |
 //! | gate | thresholds of the pooled set and of species, features' network, digest of the real photos' list, digest of the images with species and keys | the order in which they were made |
 //! | set figures | digest of the photo list, classifier's output digest, digest of the kept images in order | |
 //! | select | digest of the candidates' keys and images with their verdicts | scores and thresholds by themselves: the verdict is what they come to |
@@ -208,6 +209,16 @@ pub fn held_out_score(image: Digest, photos: Digest, side: usize) -> Inputs {
     Inputs::new("held-out score", 1).digest("image", image).digest("held-out photos", photos).count("side", side as u64)
 }
 
+/// The highest likeness (as `audit` measures it: shifted, cropped, mirrored or brightened) of an image to any of a list of
+/// references but the one it started from.
+pub fn likeness_score(image: Digest, references: Digest, source: Option<Digest>) -> Inputs {
+    let inputs = Inputs::new("likeness score", 1).digest("image", image).digest("references", references);
+    match source {
+        Some(source) => inputs.digest("source photo", source),
+        None => inputs,
+    }
+}
+
 /// How real an image looks among real photos, in a network's features, by spheres that reach to `neighbours`.
 pub fn realism_score(image: Digest, network: Digest, photos: &PhotoList, neighbours: usize) -> Inputs {
     Inputs::new("realism score", 1)
@@ -224,7 +235,7 @@ pub fn pairs(images: Digest, side: usize) -> Inputs {
 
 /// How alike photos are: those of a list, and those among the held-out ones (digest of theirs), at `side` x `side` pixels.
 pub fn photos_likeness(train: &PhotoList, held_out: Digest, side: usize) -> Inputs {
-    Inputs::new("likeness of photos", 1)
+    Inputs::new("likeness of photos", 2)
         .digest("train photos", train.digest())
         .digest("held-out photos", held_out)
         .count("side", side as u64)
@@ -653,6 +664,11 @@ mod tests {
             held_out_score(b, b, 64),
             held_out_score(a, a, 64),
             held_out_score(a, b, 32),
+            likeness_score(a, b, None),
+            likeness_score(b, b, None),
+            likeness_score(a, a, None),
+            likeness_score(a, b, Some(a)),
+            likeness_score(a, b, Some(b)),
             realism_score(a, b, &one, 3),
             realism_score(b, b, &one, 3),
             realism_score(a, a, &one, 3),

@@ -12,6 +12,9 @@ pub struct Scores {
     /// Highest SSIM to a photo of the species that the arm is validated or tested on, flips included; `None` where nobody
     /// asks for it, or there is no such photo.
     pub held_out: Option<f64>,
+    /// Highest likeness to a real photo of the species or of valid and test, but for the source: shifted, cropped, mirrored
+    /// or brightened; 0 where none is near, `None` where nobody asks for it.
+    pub likeness: Option<f64>,
     /// The real-only classifier's probability of the right species.
     pub confidence: f64,
     /// How real its features look; `None` where nobody asks for it.
@@ -27,6 +30,8 @@ pub enum Reason {
     HeldOut,
     /// Too like a real photo.
     SsimMax,
+    /// A real photo, though shifted, cropped, mirrored or brightened.
+    CopyMax,
     /// Too unlike its source.
     SsimMin,
     /// Not recognised as its species.
@@ -50,6 +55,7 @@ impl Reason {
             Reason::NotFinite => "not finite",
             Reason::HeldOut => "held_out_max",
             Reason::SsimMax => "ssim_max",
+            Reason::CopyMax => "copy_max",
             Reason::SsimMin => "ssim_min",
             Reason::Confidence => "confidence_min",
             Reason::Realism => "realism_min",
@@ -66,6 +72,7 @@ impl Reason {
             Reason::NotFinite => None,
             Reason::HeldOut => filter.held_out_max,
             Reason::SsimMax => filter.ssim_max,
+            Reason::CopyMax => filter.copy_max,
             Reason::SsimMin => filter.ssim_min,
             Reason::Confidence => filter.confidence_min,
             Reason::Realism => filter.realism_min,
@@ -89,6 +96,7 @@ impl Reason {
             Reason::Realism => 8,
             Reason::Duplicate => 9,
             Reason::SpeciesKid => 10,
+            Reason::CopyMax => 11,
         }
     }
 }
@@ -118,6 +126,11 @@ pub fn judge(scores: &Scores, filter: &Filter) -> Verdict {
     }
     if let Some(threshold) = over(scores.copy, filter.ssim_max) {
         return Verdict::Drop { reason: Reason::SsimMax, value: scores.copy, threshold };
+    }
+    if let Some(likeness) = scores.likeness
+        && let Some(threshold) = over(likeness, filter.copy_max)
+    {
+        return Verdict::Drop { reason: Reason::CopyMax, value: likeness, threshold };
     }
     if let Some(source) = scores.source
         && let Some(threshold) = under(source, filter.ssim_min)
@@ -156,6 +169,7 @@ mod tests {
             kid_max: None,
             species_kid_max: None,
             held_out_max: Some(0.6),
+            copy_max: Some(0.8),
             duplicate_max: None,
             realism_min: Some(0.8),
             features: Features::Classifier,
@@ -163,7 +177,7 @@ mod tests {
     }
 
     fn scores(copy: f64, source: Option<f64>, confidence: f64) -> Scores {
-        Scores { copy, source, held_out: None, confidence, realism: None }
+        Scores { copy, source, held_out: None, likeness: None, confidence, realism: None }
     }
 
     #[test]
@@ -207,9 +221,18 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_that_was_moved_is_told_after_one_that_was_not() {
+        let like = |copy, likeness| judge(&Scores { likeness, ..scores(copy, Some(0.0), 0.0) }, &filter());
+        let dropped = |reason, value, threshold| Verdict::Drop { reason, value, threshold };
+        assert_eq!(like(0.5, Some(0.85)), dropped(Reason::CopyMax, 0.85, 0.8));
+        assert_eq!(like(0.95, Some(0.85)), dropped(Reason::SsimMax, 0.95, 0.9));
+        assert_eq!(like(0.5, Some(0.8)), dropped(Reason::SsimMin, 0.0, 0.1));
+    }
+
+    #[test]
     fn every_reason_has_a_name_and_a_number_of_its_own() {
         use Reason::*;
-        let all = [NotFinite, HeldOut, SsimMax, SsimMin, Confidence, Realism, Duplicate, SpeciesKid, Kid, Fid];
+        let all = [NotFinite, HeldOut, SsimMax, CopyMax, SsimMin, Confidence, Realism, Duplicate, SpeciesKid, Kid, Fid];
         let names: std::collections::BTreeSet<&str> = all.iter().map(|reason| reason.name()).collect();
         let tags: std::collections::BTreeSet<u8> = all.iter().map(|reason| reason.tag()).collect();
         assert_eq!((names.len(), tags.len()), (all.len(), all.len()));

@@ -92,6 +92,7 @@ impl Filter {
             self.ssim_max,
             self.ssim_min,
             self.held_out_max,
+            self.copy_max,
             self.duplicate_max,
             self.confidence_min,
             self.realism_min,

@@ -20,6 +20,7 @@ const FILTER: &[&str] = &[
     "ssim_max",
     "ssim_min",
     "held_out_max",
+    "copy_max",
     "duplicate_max",
     "confidence_min",
     "realism_min",

@@ -12,7 +12,7 @@ use super::names::SplitWord;
 use super::problem::Problem;
 use super::read::{At, Section};
 use super::types::*;
-use super::within::{ABOVE_ZERO, FROM_ONE, FROM_ZERO, SHARE, UNIT};
+use super::within::{ABOVE_ZERO, COPY, FROM_ONE, FROM_ZERO, SHARE, UNIT};
 use super::{arms, classifier, generator, outputs, schema};
 
 /// Reads the whole recipe, without its path, lines and text; `None` if a required part is missing or wrong.
@@ -218,6 +218,7 @@ fn filter(root: &Section<'_, '_>) -> Filter {
         ssim_max: ssim_max.map_or(Some(0.90), |bound| bound.map(|ssim| ssim.value)),
         ssim_min: ssim_min.map(|ssim| ssim.value),
         held_out_max: section.number("held_out_max", SHARE).map(|ssim| ssim.value),
+        copy_max: section.number("copy_max", COPY).map(|likeness| likeness.value),
         duplicate_max: section.number("duplicate_max", SHARE).map(|ssim| ssim.value),
         confidence_min: section.number("confidence_min", UNIT).map(|p| p.value),
         realism_min: section.number("realism_min", ABOVE_ZERO).map(|realism| realism.value),

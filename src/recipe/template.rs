@@ -41,6 +41,8 @@ pub struct MeasuredLikeness {
     pub train: Option<f64>,
     /// To a photo of valid or test; `None` of too few.
     pub held_out: Option<f64>,
+    /// The likeness from which one photo counts as a copy of another, though shifted, cropped, mirrored or brightened.
+    pub copy: f64,
 }
 
 /// A commented recipe for the dataset at `root`: the generator that birdaug trains itself, at a size that suits
@@ -190,10 +192,14 @@ out = {results}
 /// The guards that rest on how alike the dataset's own photos are, with what was measured.
 fn guards(measured: Option<&MeasuredLikeness>) -> String {
     let none = "# held_out_max = 0.60                    # likeness to a photo of valid or test of the species
+# copy_max = 0.85                        # a photo but its source, though shifted, cropped, mirrored or brightened
 # duplicate_max = 0.90                   # likeness of two kept candidates of a species
 ";
-    let Some(MeasuredLikeness { side, photos, train, held_out }) = measured else { return none.to_string() };
-    let mut out = String::new();
+    let Some(MeasuredLikeness { side, photos, train, held_out, copy }) = measured else { return none.to_string() };
+    let mut out = format!(
+        "{:<41}# likeness, as `audit` measures it, to any photo but the source: more is a copy\n",
+        format!("copy_max = {copy:.2}")
+    );
     if train.is_some() || held_out.is_some() {
         out.push_str(&format!(
             "# Of {photos} train photos, measured at {side} px, 99 in 100 come no nearer than this (SSIM, mirrored too) ...

@@ -218,6 +218,8 @@ pub struct Filter {
     pub ssim_min: Option<f64>,
     /// Highest SSIM to a photo of the species that the arm is validated or tested on.
     pub held_out_max: Option<f64>,
+    /// Highest likeness, as `audit` measures it, to a real photo but the source.
+    pub copy_max: Option<f64>,
     /// Highest SSIM to another kept candidate of the species.
     pub duplicate_max: Option<f64>,
     pub confidence_min: Option<f64>,

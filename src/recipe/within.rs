@@ -12,6 +12,8 @@ pub(super) struct Within {
 
 /// (0, 1]
 pub(super) const SHARE: Within = Within { low: 0.0, low_is_out: true, high: 1.0 };
+/// [0.6, 1]: below, photos of strangers are meant too, which no comparison looks for
+pub(super) const COPY: Within = Within { low: 0.6, low_is_out: false, high: 1.0 };
 /// (0, 10]
 pub(super) const DOSE: Within = Within { low: 0.0, low_is_out: true, high: 10.0 };
 /// [0, 10]

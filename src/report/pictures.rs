@@ -99,6 +99,10 @@ pub struct Scores {
     pub held_out: Option<f64>,
     /// That photo, relative to the dataset's root.
     pub nearest_held_out: Option<String>,
+    /// Highest likeness to a real photo but the source, where that is asked for; 0 where it is like none.
+    pub likeness: Option<f64>,
+    /// That photo, relative to the dataset's root.
+    pub nearest_alike: Option<String>,
     /// Realism among the real train photos, where that is asked for.
     pub realism: Option<f64>,
     /// First hex digits of the kept candidate that it is a near-duplicate of.

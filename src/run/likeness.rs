@@ -9,6 +9,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::alike::{Face, PAIRS, RealPairs};
 use crate::dataset::{Dataset, decode};
 use crate::error::Result;
 use crate::plan::inputs::{self, Digest};
@@ -38,6 +39,8 @@ pub struct Likeness {
     pub train: Vec<f64>,
     /// To a photo of its species in valid or test.
     pub held_out: Vec<f64>,
+    /// Likeness of pairs of train photos of one species, shifted, cropped, mirrored or brightened, ascending.
+    pub pairs: Vec<f64>,
 }
 
 /// The value that [`QUANTILE`] of these, ascending, do not exceed; `None` of too few.
@@ -49,6 +52,11 @@ pub fn quantile(ascending: &[f64]) -> Option<f64> {
 /// A threshold as a recipe says it: the quantile rounded up to two digits; `None` of too few.
 pub fn threshold(ascending: &[f64]) -> Option<f64> {
     quantile(ascending).map(|value| ((value * 100.0).ceil() / 100.0).clamp(0.01, 1.0))
+}
+
+/// The likeness from which a picture counts as a copy, given that of pairs of photos, ascending; rounded up to two digits.
+pub fn copy_threshold(pairs: &[f64]) -> f64 {
+    (RealPairs { scores: pairs.to_vec() }.threshold() * 100.0).ceil() / 100.0
 }
 
 /// Measures the photos that a recipe would train, validate and test on.
@@ -92,10 +100,8 @@ fn by_species(dataset: &Dataset, photos: &[usize]) -> Vec<Vec<usize>> {
 }
 
 fn of_photos(dataset: &Dataset, train: &[Vec<usize>], held_out: &[Vec<usize>], side: usize) -> Result<Likeness> {
-    let mut order: Vec<usize> = (0..dataset.species.len()).filter(|&species| train[species].len() > 1).collect();
-    order.sort_by_cached_key(|&species| rank(dataset.species[species].as_bytes()));
     let mut found = Likeness { side, ..Likeness::default() };
-    for species in order.into_iter().take(SPECIES) {
+    for species in order_of(dataset, train) {
         stop::check()?;
         let own = prepared(dataset, &train[species], side)?;
         let others = prepared(dataset, &held_out[species], side)?;
@@ -106,18 +112,48 @@ fn of_photos(dataset: &Dataset, train: &[Vec<usize>], held_out: &[Vec<usize>], s
             found.held_out.extend(ssim::nearest(&own[probe], &others, true)?.map(|nearest| nearest.ssim));
         }
     }
+    found.pairs = pairs(dataset, train)?;
     found.train.sort_unstable_by(f64::total_cmp);
     found.held_out.sort_unstable_by(f64::total_cmp);
     Ok(found)
 }
 
-/// Photos with different bytes in the order of their digests, up to the bound.
+/// Likeness of pairs, out of the photos that a likeness to the nearest is measured of.
+fn pairs(dataset: &Dataset, train: &[Vec<usize>]) -> Result<Vec<f64>> {
+    let mut photos: Vec<(usize, usize)> = Vec::new();
+    for species in order_of(dataset, train) {
+        photos.extend(of_order(dataset, &train[species]).into_iter().take(PROBES).map(|photo| (species, photo)));
+    }
+    let faces = photos
+        .par_iter()
+        .map(|&(species, photo)| Ok((species, Face::of(&decode::photo(&dataset.path(photo))?))))
+        .collect::<Result<Vec<(usize, Option<Face>)>>>()?;
+    let faces: Vec<(usize, Option<&Face>)> = faces.iter().map(|(species, face)| (*species, face.as_ref())).collect();
+    Ok(RealPairs::measure(&faces, PAIRS).scores)
+}
+
 fn prepared(dataset: &Dataset, photos: &[usize], side: usize) -> Result<Vec<Prepared>> {
+    of_order(dataset, photos)
+        .par_iter()
+        .map(|&photo| score::prepare(&decode::photo(&dataset.path(photo))?, side))
+        .collect()
+}
+
+/// The species that are looked at.
+fn order_of(dataset: &Dataset, train: &[Vec<usize>]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..dataset.species.len()).filter(|&species| train[species].len() > 1).collect();
+    order.sort_by_cached_key(|&species| rank(dataset.species[species].as_bytes()));
+    order.truncate(SPECIES);
+    order
+}
+
+/// Photos with different bytes in the order of their digests, up to the bound.
+fn of_order(dataset: &Dataset, photos: &[usize]) -> Vec<usize> {
     let mut photos = photos.to_vec();
     photos.sort_by_cached_key(|&photo| rank(&dataset.photos[photo].digest));
     photos.dedup_by_key(|photo| dataset.photos[*photo].digest);
     photos.truncate(OTHERS);
-    photos.par_iter().map(|&photo| score::prepare(&decode::photo(&dataset.path(photo))?, side)).collect()
+    photos
 }
 
 /// An order that neither names nor places decide.

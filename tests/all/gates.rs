@@ -92,6 +92,53 @@ fn guards_name_what_a_candidate_is_too_like_and_new_thresholds_score_nothing_aga
 }
 
 #[test]
+fn a_candidate_that_is_a_photo_though_mirrored_and_cropped_is_dropped_and_the_photo_named() {
+    let place = Place::new();
+    let plan = place.plan();
+    let rarest = plan["species"].as_array().unwrap().iter().min_by_key(|row| row["real"].as_u64()).unwrap();
+    let species = rarest["name"].as_str().unwrap();
+    let photo = place.files(&format!("birds/train/{species}")).into_keys().next().unwrap();
+    // What a careless split leaves in valid: a photo of train, mirrored and cropped by a twentieth a side.
+    let picture = image::open(place.path(&format!("birds/train/{species}/{photo}"))).unwrap().to_rgb8();
+    let (w, h) = picture.dimensions();
+    let cropped = image::imageops::crop_imm(&picture, w / 20, h / 20, w - w / 10, h - h / 10).to_image();
+    let leak = format!("valid/{species}/leak.png");
+    image::imageops::flip_horizontal(&cropped).save(place.path(&format!("birds/{leak}"))).unwrap();
+    // Images that are all but the photos that they start from.
+    let recipe = |more: &str| {
+        let text = filter(more).replace("mode = \"txt2img\"", "mode = \"img2img\"\nstrength = 0.05");
+        text.replace("size = 16", "size = 32").replace("steps = 2\n", "steps = 20\n")
+    };
+    let emit = |more: &str| {
+        place.recipe(&recipe(more));
+        place.run(&["build", "recipes/tiny.toml", "--until", "emit"]).exits(0)
+    };
+    emit("copy_max = 1.0\n");
+    let mut kept = table(&place, "out/tiny/manifest.csv");
+    kept.retain(|row| row["origin"] == "synthetic");
+    let source = format!("train/{species}/{photo}");
+    let (of_leak, others): (Vec<&Row>, Vec<&Row>) = kept.iter().partition(|row| row["source"] == source);
+    assert!(!of_leak.is_empty() && !others.is_empty());
+    for row in &of_leak {
+        assert_eq!(row["nearest_alike"], leak, "{row:?}");
+    }
+    assert!(kept.iter().all(|row| row["nearest_alike"] != row["source"]));
+    let least = of_leak.iter().map(|row| number(row, "likeness")).fold(1.0, f64::min);
+    let most = others.iter().map(|row| number(row, "likeness")).fold(0.0, f64::max);
+    assert!(least > 0.8 && most < least, "copies from {least}, others to {most}");
+    let threshold = (0.5 * (least + most)).max(0.6);
+    let said = emit(&format!("copy_max = {threshold}\n"));
+    assert_eq!((made(&said, "generator"), made(&said, "baseline")), (0, 0));
+    let gone = dropped(&place, "copy_max");
+    assert!(!gone.is_empty());
+    for row in gone {
+        assert_eq!((&row["source"], &row["nearest_alike"]), (&source, &leak));
+        assert!(number(&row, "value") > threshold && number(&row, "threshold") == threshold, "{row:?}");
+    }
+    assert!(table(&place, "out/tiny/manifest.csv").iter().all(|row| row["source"] != source));
+}
+
+#[test]
 fn a_pooled_gate_drops_refills_and_holds_and_one_that_cannot_be_met_says_how_far_it_came() {
     let place = Place::new();
     // Enough images that some can be spared.

@@ -9,8 +9,8 @@ use super::super::decode;
 use super::likeness::{Levels, likeness};
 use super::register::Grey;
 
-/// Side of the grey picture.
-const SIDE: usize = 32;
+/// Side of the grey picture in pixels.
+pub const SIDE: usize = 32;
 /// Variance of grey values below which a picture is even.
 const EVEN: f64 = 9.0;
 

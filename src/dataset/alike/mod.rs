@@ -14,7 +14,7 @@ mod tangent;
 
 use rayon::prelude::*;
 
-pub use face::{Face, Likeness};
+pub use face::{Face, Likeness, SIDE};
 pub use index::{Found, Index};
 pub use real_pairs::{PAIRS, RealPairs};
 

@@ -47,7 +47,7 @@ sim_max = 0.9
     7 | sim_max = 0.9
       | ^^^^^^^ unknown
       |
-      = allowed: candidates, ssim_max, ssim_min, held_out_max, duplicate_max, confidence_min, realism_min, fid_max, kid_max, species_kid_max, features
+      = allowed: candidates, ssim_max, ssim_min, held_out_max, copy_max, duplicate_max, confidence_min, realism_min, fid_max, kid_max, species_kid_max, features
       = help: did you mean `ssim_max`?
 
     2 problems in `recipes/birds.toml`

@@ -90,13 +90,14 @@ fn comments_of_a_template_stand_in_a_column() {
 fn measured_likeness_becomes_thresholds_and_what_was_not_measured_stays_a_comment() {
     let root = Path::new("data/birds");
     let with = |train, held_out| {
-        let likeness = Some(MeasuredLikeness { side: 32, photos: 384, train, held_out });
+        let likeness = Some(MeasuredLikeness { side: 32, photos: 384, train, held_out, copy: 0.83 });
         let text = template(root, &TemplateFacts { likeness, ..facts() });
         let recipe = good(&text);
         assert_eq!(warnings(&recipe), Vec::<String>::new());
         for line in text.lines() {
             assert!(line.chars().count() <= 125, "{line}");
         }
+        assert_eq!(recipe.filter.copy_max, Some(0.83));
         (recipe.filter.held_out_max, recipe.filter.duplicate_max, text)
     };
     let (held_out, duplicate, text) = with(Some(0.71), Some(0.5));
@@ -108,5 +109,6 @@ fn measured_likeness_becomes_thresholds_and_what_was_not_measured_stays_a_commen
     let (held_out, duplicate, text) = with(None, None);
     assert_eq!((held_out, duplicate), (None, None));
     assert!(text.contains("# held_out_max = 0.60") && !text.contains("384"), "{text}");
-    assert_eq!(good(&template(root, &facts())).filter.held_out_max, None);
+    let unmeasured = good(&template(root, &facts())).filter;
+    assert_eq!((unmeasured.held_out_max, unmeasured.copy_max), (None, None));
 }

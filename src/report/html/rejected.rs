@@ -91,6 +91,8 @@ fn scores(image: &RejectedImage, scores: &Scores) -> Markup {
         ("nearest", scores.nearest.is_some(), text(&scores.nearest)),
         ("held out", scores.held_out.is_some(), score(scores.held_out)),
         ("nearest", scores.nearest_held_out.is_some(), text(&scores.nearest_held_out)),
+        ("likeness", scores.likeness.is_some(), score(scores.likeness)),
+        ("nearest", scores.nearest_alike.is_some(), text(&scores.nearest_alike)),
         ("twin", scores.duplicate_of.is_some(), text(&scores.duplicate_of)),
         ("realism", scores.realism.is_some(), realism(scores.realism)),
         ("to source", scores.source_ssim.is_some(), score(scores.source_ssim)),
@@ -110,6 +112,9 @@ fn beside(image: &RejectedImage) -> String {
         (Some(twin), _) => format!("its twin among the kept candidates, {twin}"),
         (None, "held_out_max") => {
             format!("nearest photo of valid or test, {}", scores.nearest_held_out.as_deref().unwrap_or("unnamed"))
+        }
+        (None, "copy_max") => {
+            format!("the photo it is a copy of, {}", scores.nearest_alike.as_deref().unwrap_or("unnamed"))
         }
         _ => format!("nearest real image, {}", scores.nearest.as_deref().unwrap_or("unnamed")),
     }

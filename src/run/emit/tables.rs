@@ -35,6 +35,7 @@ const MANIFEST: [&str; 16] = [
 ];
 /// Columns of scores that only some recipes ask for.
 const HELD_OUT: [&str; 2] = ["held_out_ssim", "nearest_held_out"];
+const LIKENESS: [&str; 2] = ["likeness", "nearest_alike"];
 const REALISM: &str = "realism";
 /// Of `rejected.csv` alone: the key of the kept candidate that one is a near-duplicate of.
 const TWIN: &str = "duplicate_of";
@@ -97,7 +98,8 @@ pub fn manifest_head(filter: &Filter) -> Vec<u8> {
 
 fn more_columns(filter: &Filter) -> Vec<&'static str> {
     let held_out = filter.held_out_max.map(|_| HELD_OUT).into_iter().flatten();
-    held_out.chain(filter.realism_min.map(|_| REALISM)).collect()
+    let likeness = filter.copy_max.map(|_| LIKENESS).into_iter().flatten();
+    held_out.chain(likeness).chain(filter.realism_min.map(|_| REALISM)).collect()
 }
 
 fn head(columns: &[&str]) -> Vec<u8> {
@@ -183,6 +185,10 @@ impl<'a> Tables<'a> {
         if self.filter.held_out_max.is_some() {
             let nearest = scored.nearest_held_out.and_then(|digest| self.survey.path_by_digest(&digest));
             scores.extend([number(scored.scores.held_out), nearest.unwrap_or_default()]);
+        }
+        if self.filter.copy_max.is_some() {
+            let nearest = scored.nearest_alike.and_then(|digest| self.survey.path_by_digest(&digest));
+            scores.extend([number(scored.scores.likeness), nearest.unwrap_or_default()]);
         }
         scores.extend(self.filter.realism_min.map(|_| number(scored.scores.realism)));
         scores

@@ -23,6 +23,7 @@ use super::model::{self, Baseline};
 use super::selection::{Candidate, Selection};
 use super::session::{Mode, Session};
 use super::survey::Survey;
+use crate::dataset::alike::SIDE as FACE_SIDE;
 
 /// A Frechet distance of fewer images than the features have dimensions is mostly bias.
 const FEW: &str = "fewer images than features: the Frechet distance is biased upwards, read KID beside it";
@@ -372,7 +373,18 @@ fn guards(recipe: &Recipe, selection: &Selection, likeness: &Likeness) -> Vec<re
             |candidate| candidate.scored.scores.held_out,
         )
     });
-    std::iter::once(copies).chain(leaks).collect()
+    let moved = recipe.filter.copy_max.map(|threshold| report::Guard {
+        threshold: Some(threshold),
+        side: FACE_SIDE,
+        ..guard(
+            "copy_max",
+            "the same photos but its source, shifted, cropped, mirrored or brightened",
+            "pairs of train photos of one species",
+            &likeness.pairs,
+            |candidate| candidate.scored.scores.likeness,
+        )
+    });
+    std::iter::once(copies).chain(moved).chain(leaks).collect()
 }
 
 fn gates(survey: &Survey, selection: &Selection) -> Vec<report::Gate> {

@@ -72,6 +72,7 @@ pub fn rejected(session: &Session<'_>, found: &Found<'_>) -> Result<Vec<report::
             let photo = match reason {
                 Reason::SsimMax => scored.nearest,
                 Reason::HeldOut => scored.nearest_held_out,
+                Reason::CopyMax => scored.nearest_alike,
                 _ => None,
             };
             let nearest = match candidate.twin.filter(|_| reason == Reason::Duplicate) {
@@ -103,6 +104,8 @@ fn scores(survey: &Survey, candidate: &Candidate) -> report::Scores {
         named: survey.dataset.species.get(scored.named).cloned(),
         held_out: scored.scores.held_out,
         nearest_held_out: scored.nearest_held_out.and_then(|digest| survey.path_by_digest(&digest)),
+        likeness: scored.scores.likeness,
+        nearest_alike: scored.nearest_alike.and_then(|digest| survey.path_by_digest(&digest)),
         realism: scored.scores.realism,
         duplicate_of: candidate.twin.map(|twin| twin.short()),
         frechet: None,

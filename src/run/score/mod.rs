@@ -1,6 +1,7 @@
 //! What is known of each candidate: its likeness to real photos and to its source, and what the real-only classifier
 //! says of it. Each score is kept under its own key, so that a new threshold measures nothing again.
 
+mod copies;
 mod held_out;
 mod references;
 
@@ -27,6 +28,7 @@ use super::photos::InMemory;
 use super::session::{Mode, Session};
 use super::stop;
 use super::survey::Survey;
+use copies::Copies;
 use held_out::HeldOut;
 use references::{Nearest, References};
 
@@ -48,6 +50,8 @@ pub struct Scored {
     pub nearest: Option<Digest>,
     /// The photo of the species in valid or test that it is nearest to, where that is asked for.
     pub nearest_held_out: Option<Digest>,
+    /// The real photo but its source that it is a copy of, or the next to one, where that is asked for.
+    pub nearest_alike: Option<Digest>,
     /// The species the classifier would name.
     pub named: usize,
     /// Blob and row of its features.
@@ -57,8 +61,10 @@ pub struct Scored {
 impl Scored {
     /// Of a candidate that is no image.
     pub fn nothing() -> Scored {
-        let scores = Scores { copy: f64::NAN, source: None, held_out: None, confidence: f64::NAN, realism: None };
-        Scored { scores, nearest: None, nearest_held_out: None, named: 0, features: (Digest::default(), 0) }
+        let (copy, confidence) = (f64::NAN, f64::NAN);
+        let scores = Scores { copy, source: None, held_out: None, likeness: None, confidence, realism: None };
+        let (nearest, nearest_held_out, nearest_alike) = (None, None, None);
+        Scored { scores, nearest, nearest_held_out, nearest_alike, named: 0, features: (Digest::default(), 0) }
     }
 }
 
@@ -76,6 +82,8 @@ pub struct Scorer {
     references: References,
     /// Where the recipe asks for it.
     held_out: Option<HeldOut>,
+    /// Likewise.
+    copies: Option<Copies>,
     /// Side of the squares that are compared.
     side: usize,
 }
@@ -90,7 +98,8 @@ impl Scorer {
     pub fn new(session: &Session<'_>, survey: &Survey) -> Scorer {
         let side = side(session.recipe);
         let held_out = session.recipe.filter.held_out_max.map(|_| HeldOut::new(survey, side));
-        Scorer { references: References::new(survey, side), held_out, side }
+        let copies = session.recipe.filter.copy_max.map(|_| Copies::new(survey));
+        Scorer { references: References::new(survey, side), held_out, copies, side }
     }
 
     /// Scores of all candidates, in order.
@@ -102,12 +111,15 @@ impl Scorer {
         all: &[Wanted],
         images: &[Digest],
     ) -> Result<Outcome> {
-        let asked = Asked::new(&self.references.digests(), self.held_out_digests(survey), self.side, baseline);
+        let references = self.references.digests();
+        let mut asked = Asked::new(&references, self.held_out_digests(survey), self.side, baseline);
+        asked.likeness = self.copies.is_some().then_some(references);
         let keys: Vec<Keys> =
             all.par_iter().zip(images).map(|(wanted, &image)| asked.keys(image, wanted, baseline)).collect();
         for keys in &keys {
             session.used.extend([keys.copy.0, keys.class.0]);
-            session.used.extend([keys.source, keys.held_out, keys.inception].into_iter().flatten().map(|key| key.0));
+            let more = [keys.source, keys.held_out, keys.likeness, keys.inception];
+            session.used.extend(more.into_iter().flatten().map(|key| key.0));
         }
         let store = session.store;
         let mut found: Vec<Look> = keys.par_iter().map(|keys| keys.look_up(store)).collect();
@@ -180,6 +192,9 @@ impl Scorer {
             }
             if let (Some(extractor), Some(network)) = (&extractor, network) {
                 inception_features(session, network, extractor, images_of, chunk, &images, &mut done)?;
+            }
+            if let Some(copies) = &mut self.copies {
+                likenesses(session, survey, copies, all, images_of, asked, chunk, &images, &mut done)?;
             }
             for ((i, due), image) in chunk.iter().zip(&images) {
                 if due.copy {
@@ -254,6 +269,34 @@ fn classify(
     Ok(())
 }
 
+/// How like those of a chunk that were not asked about are to real photos, as records.
+#[allow(clippy::too_many_arguments)]
+fn likenesses(
+    session: &Session<'_>,
+    survey: &Survey,
+    copies: &mut Copies,
+    all: &[Wanted],
+    images_of: &[Digest],
+    asked: &Asked,
+    chunk: &[(usize, Due)],
+    images: &[RgbImage],
+    done: &mut Vec<Record>,
+) -> Result<()> {
+    let lacking: Vec<(usize, &RgbImage)> =
+        chunk.iter().zip(images).filter(|((_, due), _)| due.likeness).map(|((i, _), image)| (*i, image)).collect();
+    for group in lacking.chunk_by(|a, b| all[a.0].species == all[b.0].species) {
+        let species = all[group[0].0].species;
+        let asked_of: Vec<(&RgbImage, Option<Digest>)> =
+            group.iter().map(|&(i, image)| (image, all[i].source)).collect();
+        for (&(i, _), alike) in group.iter().zip(copies.likest(survey, species, &asked_of)?) {
+            let Some(inputs) = asked.likeness(images_of[i], &all[i]) else { continue };
+            let (score, of) = alike.map_or((0.0, [0; 32]), |alike| (alike.score, alike.photo));
+            done.push(session.blank(&inputs).inline([&score.to_le_bytes()[..], &of].concat()));
+        }
+    }
+    Ok(())
+}
+
 /// Inception features of those of a chunk that lack them, as records.
 fn inception_features(
     session: &Session<'_>,
@@ -296,6 +339,8 @@ struct Asked {
     class: Pattern,
     /// Digest of the held-out photos by species, where they are asked about.
     held_out: Vec<Option<Digest>>,
+    /// Digest of the references by species, where likeness is asked about.
+    likeness: Option<Vec<Digest>>,
     side: usize,
 }
 
@@ -308,6 +353,7 @@ impl Asked {
             source: Pattern::new(inputs::source_score(image, image, side), &["image", "source photo"]),
             class: Pattern::new(inputs::class_score(image, baseline.fitted.digest, 0), &["image", "class"]),
             held_out,
+            likeness: None,
             side,
         }
     }
@@ -318,6 +364,7 @@ impl Asked {
             copy: self.copy[wanted.species].key(&[Value::Digest(image)]),
             source: wanted.source.map(source),
             held_out: self.held_out(image, wanted).map(|inputs| inputs.key()),
+            likeness: self.likeness(image, wanted).map(|inputs| inputs.key()),
             class: self.class.key(&[Value::Digest(image), Value::Count(wanted.species as u64)]),
             inception: baseline.inception.as_ref().map(|network| network.key(image).key()),
         }
@@ -325,6 +372,11 @@ impl Asked {
 
     fn held_out(&self, image: Digest, wanted: &Wanted) -> Option<Inputs> {
         self.held_out[wanted.species].map(|photos| inputs::held_out_score(image, photos, self.side))
+    }
+
+    fn likeness(&self, image: Digest, wanted: &Wanted) -> Option<Inputs> {
+        let references = self.likeness.as_ref()?[wanted.species];
+        Some(inputs::likeness_score(image, references, wanted.source))
     }
 
     fn copy(&self, image: Digest, wanted: &Wanted) -> Inputs {
@@ -341,6 +393,7 @@ struct Keys {
     copy: Key,
     source: Option<Key>,
     held_out: Option<Key>,
+    likeness: Option<Key>,
     class: Key,
     /// Of the Inception network's features, where sets are compared by those.
     inception: Option<Key>,
@@ -352,6 +405,7 @@ struct Look {
     /// `None` within, here and below: not asked for.
     source: Option<Option<f64>>,
     held_out: Option<Option<Nearest>>,
+    likeness: Option<Option<Nearest>>,
     class: Option<ClassScore>,
     inception: Option<Option<inception::Place>>,
 }
@@ -368,13 +422,14 @@ struct Due {
     copy: bool,
     source: bool,
     held_out: bool,
+    likeness: bool,
     class: bool,
     inception: bool,
 }
 
 impl Due {
     fn any(self) -> bool {
-        self.copy || self.source || self.held_out || self.class || self.inception
+        self.copy || self.source || self.held_out || self.likeness || self.class || self.inception
     }
 }
 
@@ -394,6 +449,7 @@ impl Keys {
             copy: store.hit_with(&self.copy.0, |found| nearest(found.inline)),
             source: if_asked(self.source, |key| store.hit_with(&key.0, |found| real(found.inline, 0))),
             held_out: if_asked(self.held_out, |key| store.hit_with(&key.0, |found| nearest(found.inline))),
+            likeness: if_asked(self.likeness, |key| store.hit_with(&key.0, |found| nearest(found.inline))),
             class: store.hit_with(&self.class.0, class),
             inception: if_asked(self.inception, |key| {
                 store.hit_with(&key.0, |found| Some((found.blob("features")?, row(found.inline, 0)? as usize)))
@@ -413,6 +469,7 @@ impl Look {
             copy: self.copy.is_none(),
             source: self.source.is_none(),
             held_out: self.held_out.is_none(),
+            likeness: self.likeness.is_none(),
             class: self.class.is_none(),
             inception: self.inception.is_none(),
         }
@@ -420,23 +477,26 @@ impl Look {
 
     fn scored(self) -> Option<Scored> {
         let (copy, source, held_out, class) = (self.copy?, self.source?, self.held_out?, self.class?);
+        let likeness = self.likeness?;
         Some(Scored {
             scores: Scores {
                 copy: copy.ssim,
                 source,
                 held_out: held_out.map(|nearest| nearest.ssim),
+                likeness: likeness.map(|nearest| nearest.ssim),
                 confidence: class.confidence,
                 realism: None,
             },
             nearest: (copy.photo != [0; 32]).then_some(copy.photo),
             nearest_held_out: held_out.map(|nearest| nearest.photo),
+            nearest_alike: likeness.map(|nearest| nearest.photo).filter(|photo| *photo != [0; 32]),
             named: class.named,
             features: self.inception?.unwrap_or(class.features),
         })
     }
 }
 
-/// A copy score's bytes: the SSIM, then the photo's digest.
+/// The bytes of a score against photos: the SSIM or likeness, then the photo's digest.
 fn nearest(bytes: &[u8]) -> Option<Nearest> {
     Some(Nearest { ssim: real(bytes, 0)?, photo: bytes.get(8..40)?.try_into().ok()? })
 }

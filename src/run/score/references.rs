@@ -199,7 +199,8 @@ fn slot(survey: &Survey, species: usize) -> String {
     format!("references {}", survey.dataset.species[species])
 }
 
-fn train_photos(survey: &Survey, species: usize) -> Vec<usize> {
+/// A species' train photos, before the cut, as indices into the dataset.
+pub(super) fn train_photos(survey: &Survey, species: usize) -> Vec<usize> {
     let photos = &survey.dataset.photos;
     let is_meant = |&i: &usize| photos[i].split == Split::Train && photos[i].species as usize == species;
     (0..photos.len()).filter(is_meant).collect()
