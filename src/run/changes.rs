@@ -41,17 +41,20 @@ pub struct Seen<'p> {
     pub species: &'p str,
 }
 
-/// What changed between two builds' photos by path, of which a photo has another name where its digest left one path and
-/// came to another; best to one of the same file name.
-pub fn files(old: &BTreeMap<&str, Seen<'_>>, new: &BTreeMap<&str, Seen<'_>>) -> Vec<PhotoChange> {
+/// What changed between two builds' photos, each list of paths without a path twice; a photo has another name where its
+/// digest left one path and came to another, best to one of the same file name.
+pub fn files<'p>(old: &[(&'p str, Seen<'p>)], new: &[(&'p str, Seen<'p>)]) -> Vec<PhotoChange> {
+    let (old, new) = without_equal_ends(old, new);
+    let before: HashMap<&str, Seen<'_>> = old.iter().copied().collect();
+    let after: HashMap<&str, Seen<'_>> = new.iter().copied().collect();
     let mut left: HashMap<&str, Vec<&str>> = HashMap::new();
-    for (path, seen) in old.iter().filter(|(path, _)| !new.contains_key(*path)) {
+    for (path, seen) in old.iter().filter(|(path, _)| !after.contains_key(path)) {
         left.entry(seen.digest).or_default().push(path);
     }
     let mut out = Vec::new();
-    for (&path, seen) in new {
-        match old.get(path) {
-            Some(before) if before == seen => {}
+    for &(path, seen) in new {
+        match before.get(path) {
+            Some(before) if *before == seen => {}
             Some(before) if before.digest == seen.digest => out.push(PhotoChange {
                 from: Some(path.to_string()),
                 was: Some(before.species.to_string()),
@@ -61,7 +64,7 @@ pub fn files(old: &BTreeMap<&str, Seen<'_>>, new: &BTreeMap<&str, Seen<'_>>) -> 
             None => out.push(match left.get_mut(seen.digest).and_then(|paths| take_alike(paths, path)) {
                 Some(from) => PhotoChange {
                     from: Some(from.to_string()),
-                    was: Some(old[from].species).filter(|&was| was != seen.species).map(str::to_string),
+                    was: Some(before[from].species).filter(|&was| was != seen.species).map(str::to_string),
                     ..PhotoChange::new("renamed", seen.species, Some(path))
                 },
                 None => PhotoChange::new("added", seen.species, Some(path)),
@@ -69,9 +72,17 @@ pub fn files(old: &BTreeMap<&str, Seen<'_>>, new: &BTreeMap<&str, Seen<'_>>) -> 
         }
     }
     let gone = left.into_values().flatten();
-    out.extend(gone.map(|path| PhotoChange::new("removed", old[path].species, Some(path))));
+    out.extend(gone.map(|path| PhotoChange::new("removed", before[path].species, Some(path))));
     out.sort();
     out
+}
+
+/// What is left of two lists without what both begin and both end with: of many photos, few change.
+fn without_equal_ends<'l, T: PartialEq>(old: &'l [T], new: &'l [T]) -> (&'l [T], &'l [T]) {
+    let same = old.iter().zip(new).take_while(|(a, b)| a == b).count();
+    let (old, new) = (&old[same..], &new[same..]);
+    let same = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
+    (&old[..old.len() - same], &new[..new.len() - same])
 }
 
 /// Takes the path with the same file name out of a list, or its last.

@@ -11,7 +11,7 @@ fn said(old: &str, new: &str) -> String {
 }
 
 /// `train/JAY/1.jpg` of these digests, each of the species that its folder names.
-fn seen<'p>(files: &[(&'p str, &'p str)]) -> BTreeMap<&'p str, Seen<'p>> {
+fn seen<'p>(files: &[(&'p str, &'p str)]) -> Vec<(&'p str, Seen<'p>)> {
     let folder = |path: &'p str| path.split('/').nth_back(1).unwrap();
     files.iter().map(|&(path, digest)| (path, Seen { digest, species: folder(path) })).collect()
 }
@@ -78,7 +78,7 @@ fn a_species_of_another_name_is_told_as_one() {
     let apart = seen(&[("train/Jay/1.jpg", "aa"), ("train/Jays/2.jpg", "bb"), ("train/OWL/1.jpg", "dd")]);
     assert_eq!(species_renamed(&files(&old, &apart), &before, &BTreeSet::from(["Jay", "Jays", "OWL"])), []);
     // The recipe calls it otherwise, the file is where it was.
-    let called = new.iter().map(|(&path, seen)| (path, Seen { species: "TIT", ..*seen })).collect();
+    let called: Vec<_> = new.iter().map(|&(path, seen)| (path, Seen { species: "TIT", ..seen })).collect();
     assert!(files(&new, &called).iter().all(|photo| photo.species == "TIT" && photo.change == "renamed"));
 }
 

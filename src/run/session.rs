@@ -270,7 +270,7 @@ impl<'a> Session<'a> {
             let now = dataset.photos.iter().zip(&hexes).map(|(photo, digest)| {
                 (photo.path.as_str(), Seen { digest, species: &dataset.species[photo.species as usize] })
             });
-            changes::files(&seen_before(&last).collect(), &now.collect())
+            changes::files(&seen_before(&last).collect::<Vec<_>>(), &now.collect::<Vec<_>>())
         })
     }
 
