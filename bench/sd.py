@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Stable Diffusion beside diffusers: the same weights, the same sizes, interleaved in one run, as ratios.
 
-    PYTHON bench/sd.py WORK [--precision bf16] [--rounds 5]
+    PYTHON bench/sd.py WORK [--precision bf16] [--rounds 5] [--size 512 --steps 1 --count 2]
     PYTHON bench/sd.py WORK --parity [--model sd15] [--model sd21] [--model small] [--model DIR] [--lora DIR]
     PYTHON bench/sd.py WORK --forwards [--model sd15] [--model sd21]
     PYTHON bench/sd.py WORK --memory
@@ -159,22 +159,22 @@ def pipeline(folder: pathlib.Path, precision: str, channels_last: bool):
 
 
 def speed(options: argparse.Namespace) -> None:
-    """Steps of one guided image of 256x256 (U-Net batches of 2) and its decoding, a round of each after the other."""
+    """Steps of one guided image (U-Net batches of 2) and its decoding, a round of each after the other."""
     import torch
 
     torch.set_grad_enabled(False)
     torch.set_num_threads(os.cpu_count())
     folder = options.work / "sd15"
     text = torch.randn(2, 77, 768)
-    latents = torch.randn(2, 4, 32, 32)
+    latents = torch.randn(2, 4, options.size // 8, options.size // 8)
     for precision in options.precision:
         kind = dict(fp32=torch.float32, bf16=torch.bfloat16)[precision]
         times: dict[str, list[float]] = {}
         pipes = {"channels last": pipeline(folder, precision, True), "as it is": pipeline(folder, precision, False)}
         for round_ in range(options.rounds + 1):
             step, decode, _, peak = birdaug(
-                options, options.work, str(folder), "--prompt", "a bird", "--size", "256", "--steps", "4", "--count", "3",
-                "--precision", precision
+                options, options.work, str(folder), "--prompt", "a bird", "--size", str(options.size), "--steps", str(options.steps),
+                "--count", str(options.count), "--precision", precision
             )
             for name, seconds in {"birdaug step": step, "birdaug decode": decode, "birdaug MiB": peak}.items():
                 times.setdefault(name, []).append(seconds)
@@ -193,7 +193,7 @@ def speed(options: argparse.Namespace) -> None:
                     times.setdefault(f"diffusers {layout} {name}", []).append(statistics.median(took))
         # The first round warms up.
         medians = {name: statistics.median(values[1:]) for name, values in times.items()}
-        print(f"\n{precision}, 256x256, median of {options.rounds}: peak of birdaug {medians['birdaug MiB']:.0f} MiB")
+        print(f"\n{precision}, {options.size}x{options.size}, median of {options.rounds}: peak of birdaug {medians['birdaug MiB']:.0f} MiB")
         for what in ("step", "decode"):
             ours = medians[f"birdaug {what}"]
             for layout in pipes:
@@ -341,6 +341,9 @@ def main() -> None:
     parser.add_argument("--model", action="append", help="for --parity: sd15, sd21, or a checkpoint's folder")
     parser.add_argument("--precision", action="append", choices=["bf16", "fp32"])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--size", type=int, default=256, help="of the images whose steps and decoding are timed")
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--count", type=int, default=3)
     parser.add_argument("--birdaug", type=pathlib.Path, default=HERE.parent / "target/release/birdaug")
     options = parser.parse_args()
     options.precision = options.precision or ["bf16", "fp32"]
