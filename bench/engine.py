@@ -97,16 +97,16 @@ class Bench:
             if not shutil.which(tool):
                 print(f"  {tool}: not installed, not measured")
         print(f"  peak memory of the build: {self.usage('build', self.recipe).ru_maxrss / 1024:.0f} MiB")
-        shutil.rmtree(self.work / "birds/.git", ignore_errors=True)
 
     def photos(self) -> list[str]:
         return [str(path) for path in sorted((self.work / "birds").rglob("*.jpg"))]
 
     def with_git(self) -> Callable[[], float]:
-        if not (self.work / "birds/.git").exists():
-            quiet = "git -c core.fsync=none -c user.name=x -c user.email=x@y"
-            self.shell(f"cd birds && git init -q && git add -A && {quiet} commit -qm birds")
-        return lambda: self.shell("git -C birds status --porcelain")
+        # Beside the photos, so that `find` does not walk through it, and without tidying up behind our back.
+        git = "git --git-dir=git --work-tree=birds -c core.fsync=none -c gc.auto=0 -c maintenance.auto=false"
+        if not (self.work / "git").exists():
+            self.shell(f"git init -q --bare git && {git} add -A && {git} -c user.name=x -c user.email=x@y commit -qm birds")
+        return lambda: self.shell(f"{git} status --porcelain")
 
     def with_ninja(self, tool: str = "ninja") -> Callable[[], float]:
         folder = self.work / tool
