@@ -45,7 +45,7 @@ fn guard_figure(guard: &Guard) -> Markup {
                         span.key { span.swatch.c0 {} "real photos (" (text::thousands(guard.real.len())) ")" }
                     }
                     br;
-                    "Above: highest SSIM of each candidate to " (guard.against) ", at " (guard.side) " px, mirrored too. "
+                    "Above: highest " (measure(guard)) " of each candidate to " (guard.against) ", at " (guard.side) " px, mirrored too. "
                     @match guard.threshold {
                         Some(threshold) => { "Right of the line, at " (setting(threshold)) ", it is dropped. " }
                         None => { "No threshold was set. " }
@@ -80,6 +80,11 @@ fn counts<const N: usize>(lists: [&[f64]; N], first: i64) -> Vec<(i64, [usize; N
     (first..LAST).map(|at| (at, lists.map(|values| count(values, at)))).collect()
 }
 
+/// What the guard compares pictures by.
+fn measure(guard: &Guard) -> &'static str {
+    if guard.key == "copy_max" { "likeness" } else { "SSIM" }
+}
+
 /// Candidates above and real photos below, over one axis.
 fn histograms(guard: &Guard) -> Markup {
     let values = guard.kept.iter().chain(&guard.rejected).chain(&guard.real).chain(&guard.threshold);
@@ -87,7 +92,8 @@ fn histograms(guard: &Guard) -> Markup {
     let x = Axis::new(first as f64 * BIN, 1.0, LEFT, RIGHT);
     let above = guard.threshold.map(|t| guard.kept.iter().chain(&guard.rejected).filter(|&&v| v > t).count());
     let label = format!(
-        "Histogram of the highest SSIM of {} candidates{}, above that of {} real photos",
+        "Histogram of the highest {} of {} candidates{}, above that of {} real photos",
+        measure(guard),
         guard.kept.len() + guard.rejected.len(),
         above.map(|n| format!("; {n} lie above the threshold")).unwrap_or_default(),
         guard.real.len()

@@ -378,7 +378,7 @@ fn guards(recipe: &Recipe, selection: &Selection, likeness: &Likeness) -> Vec<re
         side: FACE_SIDE,
         ..guard(
             "copy_max",
-            "the same photos but its source, shifted, cropped, mirrored or brightened",
+            "those photos but its source, however shifted, cropped or brightened",
             "pairs of train photos of one species",
             &likeness.pairs,
             |candidate| candidate.scored.scores.likeness,
