@@ -111,10 +111,16 @@ def decode(options: argparse.Namespace) -> None:
     compare("resizing to 64x64, one core", resized, {"Pillow": pillow}, "photos")
 
 
+def audited(folder: pathlib.Path, rounds: int) -> tuple[float, float]:
+    """Seconds of decoding a folder's photos, and of auditing it."""
+    said = [own("pairs_speed_of_audit", folder) for _ in range(rounds)]
+    decoding, whole = (statistics.median(one[name] for one in said) for name in ("decode-all", "audit-all"))
+    return decoding, whole
+
+
 def audit(options: argparse.Namespace) -> None:
     """An audit's whole time over the time that decoding the same photos takes on the same cores."""
-    said = [own("pairs_speed_of_audit", options.dataset) for _ in range(options.rounds)]
-    decoding, whole = (statistics.median(one[name] for one in said) for name in ("decode-all", "audit-all"))
+    decoding, whole = audited(options.dataset, options.rounds)
     print(f"audit {whole:.2f} s, decoding alone {decoding:.2f} s: {whole / decoding:.2f} times")
 
 
@@ -152,8 +158,7 @@ def many(options: argparse.Namespace) -> None:
                 jobs.append((sources[i % len(sources)], species / f"{i:06}.jpg", i))
             pool.map(cut, jobs, 64)
             made = size
-            said = [own("pairs_speed_of_audit", pathlib.Path(folder)) for _ in range(options.rounds)]
-            decoding, whole = (statistics.median(one[name] for one in said) for name in ("decode-all", "audit-all"))
+            decoding, whole = audited(pathlib.Path(folder), options.rounds)
             print(f"audit of {size} distinct photos {whole:.2f} s, decoding alone {decoding:.2f} s: {whole / decoding:.2f} times", flush=True)
             wholes.append(whole)
             decodings.append(decoding)

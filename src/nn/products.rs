@@ -9,11 +9,11 @@ type Out = Result<Tensor, TchError>;
 
 /// `x` `[batch, inputs, h, w]` convolved by `weight` `[outputs, inputs, side, side]`.
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, stride: i64, padding: [i64; 2]) -> Out {
-    let conv = |x: &Tensor, w: &Tensor, bias: Option<Tensor>| x.f_conv2d(w, bias, [stride, stride], padding, [1, 1], 1);
-    match widens(x) {
-        true => conv(&wide(x)?, &wide(weight)?, bias.map(wide).transpose()?)?.f_to_kind(Kind::BFloat16),
-        false => conv(x, weight, bias.map(Tensor::shallow_clone)),
+    if widens(x) {
+        let (x, weight, bias) = (wide(x)?, wide(weight)?, bias.map(wide).transpose()?);
+        return x.f_conv2d(&weight, bias, [stride; 2], padding, [1, 1], 1)?.f_to_kind(Kind::BFloat16);
     }
+    x.f_conv2d(weight, bias, [stride; 2], padding, [1, 1], 1)
 }
 
 /// `x` `[.., inputs]` through `weight` `[outputs, inputs]`.

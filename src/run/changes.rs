@@ -31,6 +31,12 @@ impl PhotoChange {
         let (species, path) = (species.to_string(), path.map(str::to_string));
         PhotoChange { change, species, path, from: None, was: None }
     }
+
+    /// `was`: the species that it was of.
+    fn renamed(from: Option<&str>, was: &str, species: &str, path: Option<&str>) -> PhotoChange {
+        let was = Some(was).filter(|&was| was != species).map(str::to_string);
+        PhotoChange { from: from.map(str::to_string), was, ..PhotoChange::new("renamed", species, path) }
+    }
 }
 
 /// A photo as one build saw it.
@@ -55,18 +61,12 @@ pub fn files<'p>(old: &[(&'p str, Seen<'p>)], new: &[(&'p str, Seen<'p>)]) -> Ve
     for &(path, seen) in new {
         match before.get(path) {
             Some(before) if *before == seen => {}
-            Some(before) if before.digest == seen.digest => out.push(PhotoChange {
-                from: Some(path.to_string()),
-                was: Some(before.species.to_string()),
-                ..PhotoChange::new("renamed", seen.species, Some(path))
-            }),
+            Some(before) if before.digest == seen.digest => {
+                out.push(PhotoChange::renamed(Some(path), before.species, seen.species, Some(path)));
+            }
             Some(_) => out.push(PhotoChange::new("changed", seen.species, Some(path))),
             None => out.push(match left.get_mut(seen.digest).and_then(|paths| take_alike(paths, path)) {
-                Some(from) => PhotoChange {
-                    from: Some(from.to_string()),
-                    was: Some(before[from].species).filter(|&was| was != seen.species).map(str::to_string),
-                    ..PhotoChange::new("renamed", seen.species, Some(path))
-                },
+                Some(from) => PhotoChange::renamed(Some(from), before[from].species, seen.species, Some(path)),
                 None => PhotoChange::new("added", seen.species, Some(path)),
             }),
         }
@@ -149,8 +149,7 @@ pub fn photos(old: &str, new: &str, old_paths: Paths<'_>, new_paths: Paths<'_>) 
     for photo in resolve(beyond(&before, &after), old_paths) {
         if let Some(at) = added.iter().position(|other| other.digest == photo.digest) {
             let now = added.remove(at);
-            let was = Some(photo.species.to_string());
-            out.push(PhotoChange { from: photo.path, was, ..PhotoChange::new("renamed", now.species, now.path()) });
+            out.push(PhotoChange::renamed(photo.path(), photo.species, now.species, now.path()));
             continue;
         }
         // A photo is the same photo where its path is; where that is not known, its species has to do.
@@ -195,7 +194,7 @@ fn resolve<'l>(lines: Vec<&'l str>, paths: Paths<'_>) -> Vec<Listed<'l>> {
     digests.into_iter().zip(species).zip(paths).map(listed).collect()
 }
 
-/// `1 photo changed (train/JAY/003.jpg), 2 photos added (OWL), species JAY renamed to Jay (12 photos)`.
+/// ``1 photo changed (train/JAY/003.jpg), 2 photos added (OWL), 12 photos of `TIT` now of `Tit` ``.
 pub fn sentence(photos: &[PhotoChange]) -> String {
     let mut by_change: BTreeMap<&str, Vec<&PhotoChange>> = BTreeMap::new();
     let mut moved: BTreeMap<(&str, &str), usize> = BTreeMap::new();

@@ -63,7 +63,9 @@ pub struct Session<'a> {
     now: BTreeMap<String, String>,
     /// Lists of photos that keys of this walk name by digest; a build also keeps them as blobs.
     lists: BTreeMap<Digest, Vec<u8>>,
-    /// What changed in the dataset's files, once somebody asked.
+    /// The last build's photos as [`seen_before`] reads them, once somebody asked.
+    last_photos: OnceLock<String>,
+    /// What changed in the dataset's files, likewise.
     file_changes: OnceLock<Vec<PhotoChange>>,
     /// Which of them renamed a whole species.
     species_renamed: OnceLock<Vec<SpeciesRenamed>>,
@@ -99,6 +101,7 @@ impl<'a> Session<'a> {
             last,
             now: BTreeMap::new(),
             lists: BTreeMap::new(),
+            last_photos: OnceLock::new(),
             file_changes: OnceLock::new(),
             species_renamed: OnceLock::new(),
         })
@@ -254,7 +257,7 @@ impl<'a> Session<'a> {
         let gone = files.iter().filter_map(|file| file.from.as_deref().or(file.path.as_deref())).collect();
         let come = files.iter().filter_map(|file| file.path.as_deref()).collect();
         let before =
-            |hexes: &[&str]| changes::find(hexes, seen_before(&last).map(|(path, seen)| (seen.digest, path)), &gone);
+            |hexes: &[&str]| changes::find(hexes, seen_before(last).map(|(path, seen)| (seen.digest, path)), &gone);
         let now = |hexes: &[&str]| {
             changes::find(hexes, self.photos().map(|photo| (Key(photo.digest).hex(), photo.path.as_str())), &come)
         };
@@ -270,7 +273,7 @@ impl<'a> Session<'a> {
             let now = dataset.photos.iter().zip(&hexes).map(|(photo, digest)| {
                 (photo.path.as_str(), Seen { digest, species: &dataset.species[photo.species as usize] })
             });
-            changes::files(&seen_before(&last).collect::<Vec<_>>(), &now.collect::<Vec<_>>())
+            changes::files(&seen_before(last).collect::<Vec<_>>(), &now.collect::<Vec<_>>())
         })
     }
 
@@ -280,7 +283,7 @@ impl<'a> Session<'a> {
             let moved = self.file_changes().iter().any(|change| change.was.is_some());
             let (Some(dataset), true) = (&self.dataset, moved) else { return Vec::new() };
             let last = self.last_photos();
-            let old = seen_before(&last).map(|(_, seen)| seen.species).collect();
+            let old = seen_before(last).map(|(_, seen)| seen.species).collect();
             let new = dataset.species.iter().map(String::as_str).collect();
             changes::species_renamed(self.file_changes(), &old, &new)
         })
@@ -295,8 +298,9 @@ impl<'a> Session<'a> {
     }
 
     /// The last build's photos as [`seen_before`] reads them; empty where they are not known.
-    fn last_photos(&self) -> String {
-        std::fs::read_to_string(photos_path(self.store, self.recipe)).unwrap_or_default()
+    fn last_photos(&self) -> &str {
+        let read = || std::fs::read_to_string(photos_path(self.store, self.recipe)).unwrap_or_default();
+        self.last_photos.get_or_init(read)
     }
 
     /// A list of photos by its digest, as `digest species` lines.

@@ -7,12 +7,7 @@ use crate::place::{Place, made};
 
 /// The first photo of a species in a split.
 fn photo(place: &Place, split: &str, species: &str) -> PathBuf {
-    let mut photos: Vec<PathBuf> = fs::read_dir(place.path(&format!("birds/{split}/{species}")))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    photos.sort();
-    photos.swap_remove(0)
+    place.photos(split, species).swap_remove(0)
 }
 
 fn species(place: &Place) -> String {

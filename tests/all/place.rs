@@ -157,6 +157,14 @@ impl Place {
         self.run(&["plan", "recipes/tiny.toml", "--json"]).exits(0).json()
     }
 
+    /// A species' photos of a split, sorted.
+    pub fn photos(&self, split: &str, species: &str) -> Vec<PathBuf> {
+        let folder = fs::read_dir(self.path(&format!("birds/{split}/{species}"))).unwrap();
+        let mut photos: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
+        photos.sort();
+        photos
+    }
+
     /// Every file below a folder with its bytes.
     pub fn files(&self, relative: &str) -> BTreeMap<String, Vec<u8>> {
         let root = self.path(relative);

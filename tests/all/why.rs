@@ -85,8 +85,7 @@ fn photos_added_removed_and_changed_are_named_by_their_files() {
     place.build();
     let species = species_of(&place, 6);
     let folder = place.path(&format!("birds/train/{species}"));
-    let mut photos: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    photos.sort();
+    let photos = place.photos("train", &species);
     let name = |i: usize| format!("train/{species}/{}", photos[i].file_name().unwrap().to_string_lossy());
     fs::remove_file(&photos[1]).unwrap();
     let json = why(&place);
@@ -109,8 +108,7 @@ fn a_copy_of_a_photo_is_named_by_its_own_path() {
     place.build();
     let species = species_of(&place, 6);
     let folder = place.path(&format!("birds/train/{species}"));
-    let mut photos: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    photos.sort();
+    let photos = place.photos("train", &species);
     fs::copy(&photos[0], folder.join("zz copy.jpg")).unwrap();
     let json = why(&place);
     let reason = step(&json, "generator")["why"][0].as_str().unwrap();

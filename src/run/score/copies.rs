@@ -8,12 +8,12 @@ use image::RgbImage;
 use rayon::prelude::*;
 
 use crate::dataset::alike::{Face, Index};
-use crate::dataset::{Split, decode};
+use crate::dataset::decode;
 use crate::error::Result;
 use crate::plan::inputs::Digest;
 use crate::run::survey::Survey;
 
-use super::references::train_photos;
+use super::references::{References, train_photos};
 
 /// Likeness below which nothing is a copy of anything, and no photo is named.
 const LEAST: f64 = 0.5;
@@ -39,11 +39,9 @@ pub struct Copies {
 type Faces = Vec<(Digest, Option<Face>)>;
 
 impl Copies {
-    /// Of all species.
-    pub fn new(survey: &Survey) -> Copies {
-        let photos = &survey.dataset.photos;
-        let held_out = (0..photos.len()).filter(|&i| photos[i].split != Split::Train).collect();
-        Copies { held_out, held_out_faces: None, current: None }
+    /// Of all species, among the photos that the copy guard compares with.
+    pub fn new(references: &References) -> Copies {
+        Copies { held_out: references.held_out_photos().to_vec(), held_out_faces: None, current: None }
     }
 
     /// For each of a species' images, with the digest of the photo it started from, the photo that it is likest to, of

@@ -98,8 +98,9 @@ impl Scorer {
     pub fn new(session: &Session<'_>, survey: &Survey) -> Scorer {
         let side = side(session.recipe);
         let held_out = session.recipe.filter.held_out_max.map(|_| HeldOut::new(survey, side));
-        let copies = session.recipe.filter.copy_max.map(|_| Copies::new(survey));
-        Scorer { references: References::new(survey, side), held_out, copies, side }
+        let references = References::new(survey, side);
+        let copies = session.recipe.filter.copy_max.map(|_| Copies::new(&references));
+        Scorer { references, held_out, copies, side }
     }
 
     /// Scores of all candidates, in order.

@@ -74,6 +74,11 @@ impl References {
         References { side, own, held_out, held_out_photos, held_out_prepared: None, current: None }
     }
 
+    /// All photos of valid and test, as indices into the dataset.
+    pub fn held_out_photos(&self) -> &[usize] {
+        &self.held_out_photos
+    }
+
     /// Identifies each species' references.
     pub fn digests(&self) -> Vec<Digest> {
         let held_out = self.held_out.digest();
