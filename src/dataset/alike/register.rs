@@ -70,6 +70,16 @@ impl Warp {
         }
     }
 
+    /// Followed by the reverse of a small move of the target: shifts by axis, then stretches.
+    pub fn less(&self, step: [f64; 4]) -> Warp {
+        let (mut shift, mut stretch) = (self.shift, self.stretch);
+        for axis in 0..2 {
+            shift[axis] -= (1.0 + stretch[axis]) * step[axis];
+            stretch[axis] = (1.0 + stretch[axis]) * (1.0 - step[2 + axis]) - 1.0;
+        }
+        Warp { shift, stretch }.held()
+    }
+
     /// Where the target's pixel `p` of an axis lies in a source of `side` pixels; `None` beyond the source's edge.
     pub fn place(&self, axis: usize, p: usize, side: usize) -> Option<f64> {
         let centre = (side as f64 - 1.0) / 2.0;
@@ -85,22 +95,8 @@ impl Warp {
 pub(super) fn register(target: &Grey, source: &Grey, start: Warp, steps: usize, least: f64) -> Option<Warp> {
     let (side, mut warp) = (target.side, start);
     let mut fit = 0.0;
-    let centre = (side as f64 - 1.0) / 2.0;
     for n in 0..steps {
-        let xs: Vec<Option<f64>> = (0..side).map(|x| warp.place(0, x, side)).collect();
-        let mut sums = Sums::default();
-        let mut covered = 0;
-        for y in 0..side {
-            let Some(v) = warp.place(1, y, side) else { continue };
-            let dy = (y as f64 - centre) / side as f64;
-            for (x, u) in xs.iter().enumerate() {
-                let Some(u) = *u else { continue };
-                covered += 1;
-                let (value, gx, gy) = slope(source, u, v);
-                let dx = (x as f64 - centre) / side as f64;
-                sums.add([value - 128.0, 1.0, gx, gx * dx, gy, gy * dy], target.values[y * side + x] - 128.0);
-            }
-        }
+        let (sums, covered) = Sums::of(target, source, &warp);
         if (covered as f64) < MIN_COVER * (side * side) as f64 {
             return None;
         }
@@ -127,61 +123,94 @@ pub(super) fn register(target: &Grey, source: &Grey, start: Warp, steps: usize, 
     (fit >= least).then_some(warp)
 }
 
-/// Value and slopes (per pixel) of the bilinear surface at `(u, v)`, inside the picture.
-fn slope(grey: &Grey, u: f64, v: f64) -> (f64, f64, f64) {
-    let n = grey.side;
-    let (x, y) = ((u as usize).min(n - 2), (v as usize).min(n - 2));
-    let (fx, fy) = (u - x as f64, v - y as f64);
-    let at = y * n + x;
-    let [a, b, c, d] = [grey.values[at], grey.values[at + 1], grey.values[at + n], grey.values[at + n + 1]];
-    let (top, low) = (a + (b - a) * fx, c + (d - c) * fx);
-    (top + (low - top) * fy, (b - a) + ((d - c) - (b - a)) * fy, low - top)
-}
-
 /// The normal equations of a least-squares fit.
+///
+/// Of a row of the unknowns' factors, the target and a 0: the sums of the products of each with each.
 #[derive(Default)]
-pub(super) struct Sums {
-    /// Upper triangle, row by row.
-    left: [[f64; UNKNOWNS]; UNKNOWNS],
-    right: [f64; UNKNOWNS],
-    /// Sum of the targets' squares.
-    squares: f64,
-}
+struct Sums([[f64; WIDTH]; UNKNOWNS + 1]);
+
+/// The unknowns and the target, filled up to whole vectors.
+const WIDTH: usize = 8;
+/// The target's place.
+const TARGET: usize = UNKNOWNS;
 
 impl Sums {
-    pub fn add(&mut self, row: [f64; UNKNOWNS], target: f64) {
-        for i in 0..UNKNOWNS {
-            for j in i..UNKNOWNS {
-                self.left[i][j] += row[i] * row[j];
-            }
-            self.right[i] += row[i] * target;
+    /// Of all pixels of the target that the source, so moved, covers; and how many these are.
+    fn of(target: &Grey, source: &Grey, warp: &Warp) -> (Sums, usize) {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the machine has AVX2, as was just asked.
+            return unsafe { Sums::of_avx2(target, source, warp) };
         }
-        self.squares += target * target;
+        Sums::of_plain(target, source, warp)
+    }
+
+    // With wider vectors, and the same sums: nothing is contracted.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn of_avx2(target: &Grey, source: &Grey, warp: &Warp) -> (Sums, usize) {
+        Sums::of_plain(target, source, warp)
+    }
+
+    #[inline(always)]
+    fn of_plain(target: &Grey, source: &Grey, warp: &Warp) -> (Sums, usize) {
+        let side = target.side;
+        let centre = (side as f64 - 1.0) / 2.0;
+        // Pixel, its distance from the centre, and where the source has it: the pixel before and the part of the way on.
+        let places = |axis: usize| -> Vec<(usize, f64, usize, f64)> {
+            let place = |p: usize| {
+                let at = warp.place(axis, p, side)?;
+                let before = (at as usize).min(side - 2);
+                Some((p, (p as f64 - centre) / side as f64, before, at - before as f64))
+            };
+            (0..side).filter_map(place).collect()
+        };
+        let (xs, ys) = (places(0), places(1));
+        let mut sums = [[0.0; WIDTH]; UNKNOWNS + 1];
+        for &(y, dy, before, fy) in &ys {
+            let wanted = &target.values[y * side..][..side];
+            let (upper, lower) = source.values[before * side..][..2 * side].split_at(side);
+            for &(x, dx, before, fx) in &xs {
+                // The bilinear surface and its slopes, per pixel.
+                let [a, b, c, d] = [upper[before], upper[before + 1], lower[before], lower[before + 1]];
+                let (top, low) = (a + (b - a) * fx, c + (d - c) * fx);
+                let (value, gx, gy) = (top + (low - top) * fy, (b - a) + ((d - c) - (b - a)) * fy, low - top);
+                let row = [value - 128.0, 1.0, gx, gx * dx, gy, gy * dy, wanted[x] - 128.0, 0.0];
+                // By index: this is where an audit spends its time, and so the sums stay in registers.
+                for i in 0..UNKNOWNS + 1 {
+                    for j in 0..WIDTH {
+                        sums[i][j] += row[i] * row[j];
+                    }
+                }
+            }
+        }
+        (Sums(sums), xs.len() * ys.len())
     }
 
     /// Share of the targets' variance that the solution explains. The second unknown is the constant.
     fn explained(&self, found: &[f64; UNKNOWNS]) -> f64 {
-        let along: f64 = found.iter().zip(&self.right).map(|(a, b)| a * b).sum();
-        let mean = self.right[1] * self.right[1] / self.left[1][1];
-        if self.squares > mean { 1.0 - (self.squares - along) / (self.squares - mean) } else { 0.0 }
+        let along: f64 = found.iter().zip(&self.0).map(|(part, sums)| part * sums[TARGET]).sum();
+        let mean = self.0[1][TARGET] * self.0[1][TARGET] / self.0[1][1];
+        let squares = self.0[TARGET][TARGET];
+        if squares > mean { 1.0 - (squares - along) / (squares - mean) } else { 0.0 }
     }
 
     /// By Cholesky's decomposition; `None` where the unknowns cannot be told apart.
-    pub fn solve(&self) -> Option<[f64; UNKNOWNS]> {
+    fn solve(&self) -> Option<[f64; UNKNOWNS]> {
         let mut lower = [[0.0; UNKNOWNS]; UNKNOWNS];
         for j in 0..UNKNOWNS {
             let rest: f64 = (0..j).map(|k| lower[j][k] * lower[j][k]).sum();
-            let pivot = self.left[j][j] - rest;
-            if pivot <= 1e-9 * self.left[j][j] || !pivot.is_finite() {
+            let pivot = self.0[j][j] - rest;
+            if pivot <= 1e-9 * self.0[j][j] || !pivot.is_finite() {
                 return None;
             }
             lower[j][j] = libm::sqrt(pivot);
             for i in j + 1..UNKNOWNS {
                 let rest: f64 = (0..j).map(|k| lower[i][k] * lower[j][k]).sum();
-                lower[i][j] = (self.left[j][i] - rest) / lower[j][j];
+                lower[i][j] = (self.0[j][i] - rest) / lower[j][j];
             }
         }
-        let mut out = self.right;
+        let mut out: [f64; UNKNOWNS] = std::array::from_fn(|i| self.0[i][TARGET]);
         for i in 0..UNKNOWNS {
             let rest: f64 = (0..i).map(|k| lower[i][k] * out[k]).sum();
             out[i] = (out[i] - rest) / lower[i][i];
