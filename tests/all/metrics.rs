@@ -179,23 +179,31 @@ fn constant_grey_and_transparent_images_of_any_size_are_measured() {
 fn unreadable_files_are_refused_with_their_number_or_left_out_and_counted() {
     let place = Place::empty();
     pictures(&place, "a", 3, 0);
+    // 700 that can be read, of five contents, and 300 that cannot, in three ways.
     pictures(&place, "b", 5, 9);
-    for i in 0..12 {
-        place.write(&format!("b/bad {i:02}.jpg"), b"");
+    let held: Vec<Vec<u8>> = ["JAY/0", "1", "JAY/2", "3", "JAY/4"]
+        .map(|name| fs::read(place.path(&format!("b/{name}.png"))).unwrap())
+        .into();
+    for i in 5..700 {
+        place.write(&format!("b/{i}.png"), &held[i % 5]);
+    }
+    for i in 0..300 {
+        let content: &[u8] = [b"".as_slice(), b"<html>", &held[0][..40]][i / 100];
+        place.write(&format!("b/bad {i:03}.png"), content);
     }
     assert_eq!(
         measure(&place, "fid", &[]).exits(1).stderr,
-        "error: 12 of 17 files in `b` cannot be read:\n  \
-         `b/bad 00.jpg`: the file is empty (0 bytes)\n  \
-         `b/bad 01.jpg`: the file is empty (0 bytes)\n  \
-         `b/bad 02.jpg`: the file is empty (0 bytes)\n  \
-         and 9 more\n  \
+        "error: 300 of 1,000 files in `b` cannot be read:\n  \
+         `b/bad 000.png`: the file is empty (0 bytes)\n  \
+         `b/bad 001.png`: the file is empty (0 bytes)\n  \
+         `b/bad 002.png`: the file is empty (0 bytes)\n  \
+         and 297 more\n  \
          help: take them away, or leave them out with `--skip-unreadable`\n"
     );
     let found = measure(&place, "fid", &["--skip-unreadable", "--json"]).exits(0).json();
-    assert_eq!((&found["n"], &found["skipped"]), (&serde_json::json!([3, 5]), &serde_json::json!([0, 12])));
+    assert_eq!((&found["n"], &found["skipped"]), (&serde_json::json!([3, 700]), &serde_json::json!([0, 300])));
     let table = measure(&place, "fid", &["--skip-unreadable"]).exits(0).stdout;
-    assert!(table.contains("\n12 unreadable files left out of `b`\n"), "{table}");
+    assert!(table.contains("\n300 unreadable files left out of `b`\n"), "{table}");
     // Nothing but unreadable files is nothing.
     fs::remove_dir_all(place.path("b")).unwrap();
     place.write("b/x.png", b"<html>");

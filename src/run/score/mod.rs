@@ -178,45 +178,43 @@ impl Scorer {
         let mut task = session.progress.task("scores", due.len(), "image");
         for chunk in due.chunks(CHUNK) {
             stop::check()?;
-            let mut images = Vec::with_capacity(chunk.len());
-            for &(i, _) in chunk {
-                let Some(image) = make::pixels_of(session.store, &images_of[i])? else {
+            let mut candidates = Vec::with_capacity(chunk.len());
+            for (i, due) in chunk {
+                let digest = images_of[*i];
+                let Some(image) = make::pixels_of(session.store, &digest)? else {
                     session.report_damage();
                     return Ok(false);
                 };
-                images.push(image);
+                candidates.push(Candidate { wanted: &all[*i], digest, image, due });
             }
             let started = Instant::now();
             let mut done = Vec::new();
             if let Some(classifier) = &classifier {
-                classify(session, classifier, all, images_of, asked, chunk, &images, &mut done)?;
+                done.extend(classify(session, classifier, asked, &candidates)?);
             }
             if let (Some(extractor), Some(network)) = (&extractor, network) {
-                inception_features(session, network, extractor, images_of, chunk, &images, &mut done)?;
+                done.extend(inception_features(session, network, extractor, &candidates)?);
             }
             if let Some(copies) = &mut self.copies {
-                likenesses(session, survey, copies, all, images_of, asked, chunk, &images, &mut done)?;
+                done.extend(likenesses(session, survey, copies, asked, &candidates)?);
             }
-            for ((i, due), image) in chunk.iter().zip(&images) {
+            for Candidate { wanted, digest, image, due } in &candidates {
                 if due.copy {
-                    let known = |references| copy_of(session.store, images_of[*i], references, self.side);
-                    let nearest = self.references.nearest(session, survey, all[*i].species, image, &known)?;
+                    let known = |references| copy_of(session.store, *digest, references, self.side);
+                    let nearest = self.references.nearest(session, survey, wanted.species, image, &known)?;
                     let (copy, of) = nearest.map_or((f64::NAN, [0; 32]), |nearest| (nearest.ssim, nearest.photo));
-                    done.push(
-                        session
-                            .blank(&asked.copy(images_of[*i], &all[*i]))
-                            .inline([&copy.to_le_bytes()[..], &of].concat()),
-                    );
+                    let record = session.blank(&asked.copy(*digest, wanted));
+                    done.push(record.inline([&copy.to_le_bytes()[..], &of].concat()));
                 }
                 if let (true, Some(inputs), Some(held_out)) =
-                    (due.held_out, asked.held_out(images_of[*i], &all[*i]), &mut self.held_out)
+                    (due.held_out, asked.held_out(*digest, wanted), &mut self.held_out)
                 {
-                    let nearest = held_out.nearest(survey, all[*i].species, image)?;
+                    let nearest = held_out.nearest(survey, wanted.species, image)?;
                     let (ssim, of) = nearest.map_or((f64::NAN, [0; 32]), |nearest| (nearest.ssim, nearest.photo));
                     done.push(session.blank(&inputs).inline([&ssim.to_le_bytes()[..], &of].concat()));
                 }
-                if let (true, Some(source)) = (due.source, all[*i].source) {
-                    let inputs = inputs::source_score(images_of[*i], source, self.side);
+                if let (true, Some(source)) = (due.source, wanted.source) {
+                    let inputs = inputs::source_score(*digest, source, self.side);
                     let source = prepare(&survey.photo_by_digest(&source)?, self.side)?;
                     let like = prepare(image, self.side)?.ssim(&source)?;
                     done.push(session.blank(&inputs).inline(like.to_le_bytes().to_vec()));
@@ -237,94 +235,82 @@ impl Scorer {
     }
 }
 
-/// What the classifier says of those of a chunk that it was not asked about, as records.
-#[allow(clippy::too_many_arguments)]
+/// One of a chunk that something is to be measured of.
+struct Candidate<'c> {
+    wanted: &'c Wanted,
+    digest: Digest,
+    image: RgbImage,
+    due: &'c Due,
+}
+
+/// What the classifier says of those that it was not asked about, as records.
 fn classify(
     session: &Session<'_>,
     classifier: &Classifier,
-    all: &[Wanted],
-    images_of: &[Digest],
     asked: &Asked,
-    chunk: &[(usize, Due)],
-    images: &[RgbImage],
-    done: &mut Vec<Record>,
-) -> Result<()> {
-    let (chosen, images): (Vec<usize>, Vec<RgbImage>) =
-        chunk.iter().zip(images).filter(|((_, due), _)| due.class).map(|((i, _), image)| (*i, image.clone())).unzip();
+    candidates: &[Candidate<'_>],
+) -> Result<Vec<Record>> {
+    let (chosen, images): (Vec<&Candidate<'_>>, Vec<RgbImage>) =
+        candidates.iter().filter(|one| one.due.class).map(|one| (one, one.image.clone())).unzip();
     if chosen.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let classes: Vec<usize> = chosen.iter().map(|&i| all[i].species).collect();
+    let classes: Vec<usize> = chosen.iter().map(|one| one.wanted.species).collect();
     let said = classifier.predict(&InMemory { images: &images, classes: &classes }, CLASSIFIER_BATCH)?;
     let features = session.store.put(&features_to_bytes(said.dims, &said.features))?;
-    for (row, &i) in chosen.iter().enumerate() {
+    let record = |(row, one): (usize, &&Candidate<'_>)| {
         let inline = [
-            &f64::from(said.row(row)[all[i].species]).to_le_bytes()[..],
+            &f64::from(said.row(row)[one.wanted.species]).to_le_bytes()[..],
             &(said.top(row) as u64).to_le_bytes(),
             &(row as u64).to_le_bytes(),
         ];
-        done.push(
-            session.blank(&asked.class(images_of[i], &all[i])).output("features", features).inline(inline.concat()),
-        );
-    }
-    Ok(())
+        let record = session.blank(&asked.class(one.digest, one.wanted));
+        record.output("features", features).inline(inline.concat())
+    };
+    Ok(chosen.iter().enumerate().map(record).collect())
 }
 
-/// How like those of a chunk that were not asked about are to real photos, as records.
-#[allow(clippy::too_many_arguments)]
+/// How like those that were not asked about are to real photos, as records.
 fn likenesses(
     session: &Session<'_>,
     survey: &Survey,
     copies: &mut Copies,
-    all: &[Wanted],
-    images_of: &[Digest],
     asked: &Asked,
-    chunk: &[(usize, Due)],
-    images: &[RgbImage],
-    done: &mut Vec<Record>,
-) -> Result<()> {
-    let lacking: Vec<(usize, &RgbImage)> =
-        chunk.iter().zip(images).filter(|((_, due), _)| due.likeness).map(|((i, _), image)| (*i, image)).collect();
-    for group in lacking.chunk_by(|a, b| all[a.0].species == all[b.0].species) {
-        let species = all[group[0].0].species;
-        let asked_of: Vec<(&RgbImage, Option<Digest>)> =
-            group.iter().map(|&(i, image)| (image, all[i].source)).collect();
-        for (&(i, _), alike) in group.iter().zip(copies.likest(survey, species, &asked_of)?) {
-            let Some(inputs) = asked.likeness(images_of[i], &all[i]) else { continue };
+    candidates: &[Candidate<'_>],
+) -> Result<Vec<Record>> {
+    let lacking: Vec<&Candidate<'_>> = candidates.iter().filter(|one| one.due.likeness).collect();
+    let mut done = Vec::with_capacity(lacking.len());
+    for group in lacking.chunk_by(|a, b| a.wanted.species == b.wanted.species) {
+        let images: Vec<(&RgbImage, Option<Digest>)> =
+            group.iter().map(|one| (&one.image, one.wanted.source)).collect();
+        for (one, alike) in group.iter().zip(copies.likest(survey, group[0].wanted.species, &images)?) {
+            let Some(inputs) = asked.likeness(one.digest, one.wanted) else { continue };
             let (score, of) = alike.map_or((0.0, [0; 32]), |alike| (alike.score, alike.photo));
             done.push(session.blank(&inputs).inline([&score.to_le_bytes()[..], &of].concat()));
         }
     }
-    Ok(())
+    Ok(done)
 }
 
-/// Inception features of those of a chunk that lack them, as records.
+/// Inception features of those that lack them, as records.
 fn inception_features(
     session: &Session<'_>,
     network: &inception::Network,
     extractor: &Extractor,
-    images_of: &[Digest],
-    chunk: &[(usize, Due)],
-    images: &[RgbImage],
-    done: &mut Vec<Record>,
-) -> Result<()> {
-    let (lacking, images): (Vec<Digest>, Vec<RgbImage>) = chunk
-        .iter()
-        .zip(images)
-        .filter(|((_, due), _)| due.inception)
-        .map(|((i, _), image)| (images_of[*i], image.clone()))
-        .unzip();
+    candidates: &[Candidate<'_>],
+) -> Result<Vec<Record>> {
+    let (lacking, images): (Vec<Digest>, Vec<RgbImage>) =
+        candidates.iter().filter(|one| one.due.inception).map(|one| (one.digest, one.image.clone())).unzip();
     if lacking.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let features = extractor.features(&images)?;
     features.check("the candidates", 1)?;
     let blob = session.store.put(&features_to_bytes(features.dims, &features.values))?;
-    for (row, image) in lacking.into_iter().enumerate() {
-        let record = session.blank(&network.key(image)).output("features", blob);
-        done.push(record.inline((row as u64).to_le_bytes().to_vec()));
-    }
-    Ok(())
+    let record = |(row, image): (usize, Digest)| {
+        session.blank(&network.key(image)).output("features", blob).inline((row as u64).to_le_bytes().to_vec())
+    };
+    Ok(lacking.into_iter().enumerate().map(record).collect())
 }
 
 /// The copy score that an image has against other references, if that is known.
