@@ -103,15 +103,13 @@ impl<'f> Index<'f> {
         let mut found: Vec<Found> = Vec::new();
         for (n, mirrored) in hints {
             let side = usize::from(mirrored);
-            if tangents[side].explains(&self.patches[n]) < MIN_EXPLAINED
-                || !tangents[side].follows(&self.patches[n], MOVES, MIN_FOLLOWED)
-            {
+            if !tangents[side].explains(&self.patches[n], MIN_EXPLAINED, MOVES, MIN_FOLLOWED) {
                 continue;
             }
             let index = self.places[n];
             let Some(other) = self.faces[index] else { continue };
             let other = other.levels();
-            if !Tangent::new(&other.coarse).follows(&patches[side], MOVES, MIN_FOLLOWED) {
+            if !Tangent::new(&other.coarse).explains(&patches[side], 0.0, MOVES, MIN_FOLLOWED) {
                 continue;
             }
             let score = likeness(&sides[side], &other, MIN_FIT);

@@ -70,20 +70,22 @@ impl Warp {
         }
     }
 
-    /// Followed by the reverse of a small move of the target: shifts by axis, then stretches.
-    pub fn less(&self, step: [f64; 4]) -> Warp {
-        let (mut shift, mut stretch) = (self.shift, self.stretch);
-        for axis in 0..2 {
-            shift[axis] -= (1.0 + stretch[axis]) * step[axis];
-            stretch[axis] = (1.0 + stretch[axis]) * (1.0 - step[2 + axis]) - 1.0;
-        }
-        Warp { shift, stretch }.held()
+    /// Followed by the reverse of a small move of the target.
+    pub fn less(&self, step: &Warp) -> Warp {
+        let shift = |axis: usize| self.shift[axis] - (1.0 + self.stretch[axis]) * step.shift[axis];
+        let stretch = |axis: usize| (1.0 + self.stretch[axis]) * (1.0 - step.stretch[axis]) - 1.0;
+        Warp { shift: [0, 1].map(shift), stretch: [0, 1].map(stretch) }.held()
+    }
+
+    /// Where the target's pixel `p` of an axis lies in a source of `side` pixels, be it beyond the source's edge.
+    pub fn at(&self, axis: usize, p: usize, side: usize) -> f64 {
+        let centre = (side as f64 - 1.0) / 2.0;
+        centre + (1.0 + self.stretch[axis]) * (p as f64 - centre) + self.shift[axis] * side as f64
     }
 
     /// Where the target's pixel `p` of an axis lies in a source of `side` pixels; `None` beyond the source's edge.
     pub fn place(&self, axis: usize, p: usize, side: usize) -> Option<f64> {
-        let centre = (side as f64 - 1.0) / 2.0;
-        let at = centre + (1.0 + self.stretch[axis]) * (p as f64 - centre) + self.shift[axis] * side as f64;
+        let at = self.at(axis, p, side);
         // Up to half a pixel beyond the last centre is still inside the picture.
         (at >= -0.5 && at <= side as f64 - 0.5).then(|| at.clamp(0.0, side as f64 - 1.0))
     }
@@ -123,10 +125,15 @@ pub(super) fn register(target: &Grey, source: &Grey, start: Warp, steps: usize, 
     (fit >= least).then_some(warp)
 }
 
+/// The pixel before a place inside a row of `side` pixels, not the last one, and the part of the way to the next.
+pub(super) fn between(at: f64, side: usize) -> (usize, f64) {
+    let before = (at as usize).min(side - 2);
+    (before, at - before as f64)
+}
+
 /// The normal equations of a least-squares fit.
 ///
 /// Of a row of the unknowns' factors, the target and a 0: the sums of the products of each with each.
-#[derive(Default)]
 struct Sums([[f64; WIDTH]; UNKNOWNS + 1]);
 
 /// The unknowns and the target, filled up to whole vectors.
@@ -160,8 +167,8 @@ impl Sums {
         let places = |axis: usize| -> Vec<(usize, f64, usize, f64)> {
             let place = |p: usize| {
                 let at = warp.place(axis, p, side)?;
-                let before = (at as usize).min(side - 2);
-                Some((p, (p as f64 - centre) / side as f64, before, at - before as f64))
+                let (before, part) = between(at, side);
+                Some((p, (p as f64 - centre) / side as f64, before, part))
             };
             (0..side).filter_map(place).collect()
         };

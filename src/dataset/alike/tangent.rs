@@ -7,7 +7,7 @@
 //! inverse composition, so that the derivatives are taken once). What [`super::register`] does, ten times as fast and
 //! less exactly. The order of additions is fixed: the same on every machine.
 
-use super::register::{Grey, UNKNOWNS, Warp};
+use super::register::{Grey, UNKNOWNS, Warp, between};
 
 /// Side of the coarse pictures.
 const SIDE: usize = 16;
@@ -18,8 +18,6 @@ const INNER: usize = (SIDE - 2) * (SIDE - 2);
 const ROWS: std::ops::Range<usize> = SIDE..LEN - SIDE;
 const LANES: usize = 8;
 const CENTRE: f64 = (SIDE as f64 - 1.0) / 2.0;
-/// Derivatives, by x and y: shift, then stretch.
-const MOVES: usize = UNKNOWNS - 2;
 
 /// A coarse picture as what is explained.
 #[derive(Clone)]
@@ -58,10 +56,9 @@ impl Patch {
         // Columns and rows to take from, and how far to the next.
         let places = |axis: usize| -> [(usize, f32); SIDE] {
             std::array::from_fn(|p| {
-                let at = CENTRE + (1.0 + warp.stretch[axis]) * (p as f64 - CENTRE) + warp.shift[axis] * SIDE as f64;
-                let at = at.clamp(0.0, SIDE as f64 - 1.0);
-                let whole = (at as usize).min(SIDE - 2);
-                (whole, (at - whole as f64) as f32)
+                let at = warp.at(axis, p, SIDE).clamp(0.0, SIDE as f64 - 1.0);
+                let (before, part) = between(at, SIDE);
+                (before, part as f32)
             })
         };
         let (xs, ys) = (places(0), places(1));
@@ -122,49 +119,37 @@ impl Tangent {
         Tangent { basis: basis.map(|row| row.map(|value| value as f32)), parts }
     }
 
-    /// Share of the patch's contrast that small moves of this picture explain, in [0, 1].
-    pub fn explains(&self, patch: &Patch) -> f32 {
+    /// Whether small moves of this picture explain the share `at_once` (in [0, 1]) of the patch's contrast, and the share
+    /// `least` after at most so many moves of the patch.
+    pub fn explains(&self, patch: &Patch, at_once: f32, moves: usize, least: f32) -> bool {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: the machine has AVX2, as was just asked.
-            return unsafe { self.explains_avx2(patch) };
+            return unsafe { self.explains_avx2(patch, at_once, moves, least) };
         }
-        self.share(patch).0
-    }
-
-    /// Whether it explains the share `least` after at most so many moves of the patch.
-    pub fn follows(&self, patch: &Patch, moves: usize, least: f32) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") {
-            // SAFETY: the machine has AVX2, as was just asked.
-            return unsafe { self.follows_avx2(patch, moves, least) };
-        }
-        self.follows_plain(patch, moves, least)
+        self.explains_plain(patch, at_once, moves, least)
     }
 
     // With wider vectors, and the same sums: nothing is contracted.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
-    fn explains_avx2(&self, patch: &Patch) -> f32 {
-        self.share(patch).0
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    fn follows_avx2(&self, patch: &Patch, moves: usize, least: f32) -> bool {
-        self.follows_plain(patch, moves, least)
+    fn explains_avx2(&self, patch: &Patch, at_once: f32, moves: usize, least: f32) -> bool {
+        self.explains_plain(patch, at_once, moves, least)
     }
 
     #[inline(always)]
-    fn follows_plain(&self, patch: &Patch, moves: usize, least: f32) -> bool {
+    fn explains_plain(&self, patch: &Patch, at_once: f32, moves: usize, least: f32) -> bool {
         let mut warp = Warp::default();
         let (mut share, mut along) = self.share(patch);
+        if share < at_once {
+            return false;
+        }
         for _ in 0..moves {
             if share >= least {
                 return true;
             }
             let Some(step) = self.step(&along) else { return false };
-            warp = warp.less(step);
+            warp = warp.less(&step);
             (share, along) = self.share(&patch.moved(&warp));
         }
         share >= least
@@ -187,10 +172,10 @@ impl Tangent {
         (along.iter().map(|a| a * a).sum::<f32>() / patch.contrast.max(1e-3), along)
     }
 
-    /// Which move of this picture, shift and stretch by axis as shares of the side, the sum of the basis is; `None` if it
+    /// Which move of this picture the sum of the basis is; `None` if it
     /// is no picture like this one.
     #[inline(always)]
-    fn step(&self, along: &[f32; UNKNOWNS - 1]) -> Option<[f64; MOVES]> {
+    fn step(&self, along: &[f32; UNKNOWNS - 1]) -> Option<Warp> {
         let mut found = [0.0; UNKNOWNS - 1];
         for i in (0..found.len()).rev() {
             let rest: f64 = (i + 1..found.len()).map(|j| self.parts[j][i] * found[j]).sum();
@@ -198,7 +183,9 @@ impl Tangent {
         }
         let [gain, right, down, wider, higher] = found;
         let side = SIDE as f64;
-        (0.2..=5.0).contains(&gain).then(|| [right / gain / side, down / gain / side, wider / gain, higher / gain])
+        (0.2..=5.0)
+            .contains(&gain)
+            .then(|| Warp { shift: [right / gain / side, down / gain / side], stretch: [wider / gain, higher / gain] })
     }
 }
 
@@ -237,35 +224,39 @@ mod tests {
     fn small_moves_are_explained_larger_ones_when_followed_and_other_pictures_never() {
         let here = Tangent::new(&picture(0.0, 0.0));
         let brighter = |grey: Grey| Grey { values: grey.values.iter().map(|v| 0.7 * v + 50.0).collect(), ..grey };
-        assert!(here.explains(&Patch::new(&brighter(picture(0.0, 0.0)))) > 0.999);
-        assert!(here.explains(&Patch::new(&picture(0.2, 0.0))) > 0.99);
+        assert!(here.share(&Patch::new(&brighter(picture(0.0, 0.0)))).0 > 0.999);
+        assert!(here.share(&Patch::new(&picture(0.2, 0.0))).0 > 0.99);
         for (right, wider) in [(1.3, 0.0), (-0.9, 0.08)] {
             let patch = Patch::new(&brighter(picture(right, wider)));
             // Most of what is not explained at once is then.
-            let left = 1.0 - here.explains(&patch);
-            assert!(left > 0.001 && here.follows(&patch, 3, 1.0 - 0.3 * left), "{right} {wider}: {left}");
+            let left = 1.0 - here.share(&patch).0;
+            assert!(left > 0.001 && here.explains(&patch, 0.0, 3, 1.0 - 0.3 * left), "{right} {wider}: {left}");
         }
         let turned = picture(0.0, 0.0);
         let turned = Grey { values: (0..LEN).map(|i| turned.values[i % SIDE * SIDE + i / SIDE]).collect(), ..turned };
-        assert!(!here.follows(&Patch::new(&turned), 3, 0.8));
+        assert!(!here.explains(&Patch::new(&turned), 0.0, 3, 0.8));
     }
 
     #[test]
     fn wider_vectors_give_the_same_bits() {
         let here = Tangent::new(&picture(0.0, 0.0));
         let patch = Patch::new(&picture(0.7, 0.05));
-        assert_eq!(here.explains(&patch).to_bits(), here.share(&patch).0.to_bits());
-        for n in 0..40 {
-            let least = 0.8 + n as f32 / 200.0;
-            assert_eq!(here.follows(&patch, 2, least), here.follows_plain(&patch, 2, least));
+        let share = here.share(&patch).0;
+        assert!(here.explains(&patch, share, 0, share) && !here.explains(&patch, share.next_up(), 0, share));
+        for n in 0..400 {
+            let bound = 0.8 + n as f32 / 2000.0;
+            for (at_once, least) in [(bound, bound), (0.0, bound)] {
+                let found = here.explains(&patch, at_once, 2, least);
+                assert_eq!(found, here.explains_plain(&patch, at_once, 2, least), "{at_once} {least}");
+            }
         }
     }
 
     #[test]
     fn a_picture_without_slopes_explains_nothing_and_is_nothing() {
         let even = Grey { side: SIDE, values: vec![77.0; LEN] };
-        assert!(Tangent::new(&even).explains(&Patch::new(&picture(0.0, 0.0))) < 1e-3);
-        assert!(!Tangent::new(&even).follows(&Patch::new(&picture(0.0, 0.0)), 3, 0.1));
-        assert!(Tangent::new(&picture(0.0, 0.0)).explains(&Patch::new(&even)) < 1e-3);
+        assert!(Tangent::new(&even).share(&Patch::new(&picture(0.0, 0.0))).0 < 1e-3);
+        assert!(!Tangent::new(&even).explains(&Patch::new(&picture(0.0, 0.0)), 0.0, 3, 0.1));
+        assert!(Tangent::new(&picture(0.0, 0.0)).share(&Patch::new(&even)).0 < 1e-3);
     }
 }

@@ -185,7 +185,7 @@ impl Scorer {
                     session.report_damage();
                     return Ok(false);
                 };
-                candidates.push(Candidate { wanted: &all[*i], digest, image, due });
+                candidates.push(Unscored { wanted: &all[*i], digest, image, due });
             }
             let started = Instant::now();
             let mut done = Vec::new();
@@ -198,7 +198,7 @@ impl Scorer {
             if let Some(copies) = &mut self.copies {
                 done.extend(likenesses(session, survey, copies, asked, &candidates)?);
             }
-            for Candidate { wanted, digest, image, due } in &candidates {
+            for Unscored { wanted, digest, image, due } in &candidates {
                 if due.copy {
                     let known = |references| copy_of(session.store, *digest, references, self.side);
                     let nearest = self.references.nearest(session, survey, wanted.species, image, &known)?;
@@ -235,8 +235,8 @@ impl Scorer {
     }
 }
 
-/// One of a chunk that something is to be measured of.
-struct Candidate<'c> {
+/// A candidate of which something is to be measured.
+struct Unscored<'c> {
     wanted: &'c Wanted,
     digest: Digest,
     image: RgbImage,
@@ -248,9 +248,9 @@ fn classify(
     session: &Session<'_>,
     classifier: &Classifier,
     asked: &Asked,
-    candidates: &[Candidate<'_>],
+    candidates: &[Unscored<'_>],
 ) -> Result<Vec<Record>> {
-    let (chosen, images): (Vec<&Candidate<'_>>, Vec<RgbImage>) =
+    let (chosen, images): (Vec<&Unscored<'_>>, Vec<RgbImage>) =
         candidates.iter().filter(|one| one.due.class).map(|one| (one, one.image.clone())).unzip();
     if chosen.is_empty() {
         return Ok(Vec::new());
@@ -258,7 +258,7 @@ fn classify(
     let classes: Vec<usize> = chosen.iter().map(|one| one.wanted.species).collect();
     let said = classifier.predict(&InMemory { images: &images, classes: &classes }, CLASSIFIER_BATCH)?;
     let features = session.store.put(&features_to_bytes(said.dims, &said.features))?;
-    let record = |(row, one): (usize, &&Candidate<'_>)| {
+    let record = |(row, one): (usize, &&Unscored<'_>)| {
         let inline = [
             &f64::from(said.row(row)[one.wanted.species]).to_le_bytes()[..],
             &(said.top(row) as u64).to_le_bytes(),
@@ -276,9 +276,9 @@ fn likenesses(
     survey: &Survey,
     copies: &mut Copies,
     asked: &Asked,
-    candidates: &[Candidate<'_>],
+    candidates: &[Unscored<'_>],
 ) -> Result<Vec<Record>> {
-    let lacking: Vec<&Candidate<'_>> = candidates.iter().filter(|one| one.due.likeness).collect();
+    let lacking: Vec<&Unscored<'_>> = candidates.iter().filter(|one| one.due.likeness).collect();
     let mut done = Vec::with_capacity(lacking.len());
     for group in lacking.chunk_by(|a, b| a.wanted.species == b.wanted.species) {
         let images: Vec<(&RgbImage, Option<Digest>)> =
@@ -297,7 +297,7 @@ fn inception_features(
     session: &Session<'_>,
     network: &inception::Network,
     extractor: &Extractor,
-    candidates: &[Candidate<'_>],
+    candidates: &[Unscored<'_>],
 ) -> Result<Vec<Record>> {
     let (lacking, images): (Vec<Digest>, Vec<RgbImage>) =
         candidates.iter().filter(|one| one.due.inception).map(|one| (one.digest, one.image.clone())).unzip();
