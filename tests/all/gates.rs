@@ -70,6 +70,10 @@ fn guards_name_what_a_candidate_is_too_like_and_new_thresholds_score_nothing_aga
         assert!(row["nearest_held_out"].contains(&row["species"]), "{row:?}");
     }
 
+    emit(&place, "duplicate_max = 0.05\n").exits(0);
+    let said = emit(&place, "duplicate_max = 0.1\n").exits(0);
+    assert_eq!((made(&said, "candidates"), made(&said, "scores")), (0, 0), "{}", said.stdout);
+
     // Images of an untrained generator are alike or not by chance, and on another machine by another: of so many pairs some
     // are.
     let emit_many = |lines: &str| {
