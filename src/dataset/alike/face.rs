@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::decode;
 use super::likeness::{Levels, likeness};
-use super::register::Grey;
+use super::register::{Grey, Warp};
+use super::tangent::{Patch, Tangent};
 
 /// Side of the grey picture in pixels.
 pub const SIDE: usize = 32;
@@ -44,15 +45,23 @@ impl Face {
         (squares / n - (sum / n) * (sum / n) >= EVEN).then_some(Face { grey })
     }
 
-    /// How much two pictures are one, whichever of them was changed; the straight one of equals. Symmetric.
+    /// How much two pictures are one, whichever of them was changed; the straight one of equals. Symmetric, but for
+    /// rounding.
     pub fn likeness(&self, other: &Face) -> Likeness {
-        let (one, two, mirror) = (self.levels(), other.levels(), Levels::new(other.picture().mirrored()));
-        let (straight, mirrored) = (likeness(&one, &two, 0.0), likeness(&one, &mirror, 0.0));
+        let one = self.levels();
+        let to = |two: &Levels| {
+            let patches = [&one, two].map(|levels| Patch::new(&levels.coarse));
+            let start = |of: usize| Tangent::new(&patches[of]).followed(&patches[1 - of], 0.0);
+            likeness(&one, two, [0, 1].map(|of| start(of).map_or(Warp::default(), |(_, warp)| warp)), 0.0)
+        };
+        let (straight, mirrored) = (to(&other.levels()), to(&Levels::new(other.picture().mirrored())));
         Likeness { score: straight.max(mirrored), mirrored: mirrored > straight }
     }
 
-    pub(super) fn picture(&self) -> Grey {
-        Grey { side: SIDE, values: self.grey.iter().map(|&v| f64::from(v)).collect() }
+    pub(super) fn picture(&self) -> Grey<SIDE> {
+        let mut values = [[0.0; SIDE]; SIDE];
+        values.as_flattened_mut().iter_mut().zip(&self.grey).for_each(|(value, &grey)| *value = f32::from(grey));
+        Grey { values }
     }
 
     pub(super) fn levels(&self) -> Levels {

@@ -4,12 +4,14 @@
 //! then what small moves of one explain, then the same once it was followed, both ways, then the full likeness. All but
 //! the last only have to let copies through.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::face::{Face, Likeness};
 use super::likeness::{Levels, likeness};
 use super::sketch::{Sketch, Sketches};
-use super::tangent::{Patch, Tangent};
+use super::tangent::{ENOUGH, Patch, Tangent};
 
 /// Correlation of sketches below which nothing further is asked. Of 600 photos that were cropped by up to a tenth a
 /// side and changed otherwise too, two had less than 0.66; 0.6 lets a hundredth of all pairs through.
@@ -17,12 +19,11 @@ const MIN_PRODUCT: f64 = 0.6;
 /// Share of the contrast that small moves must explain. Of the same 600, and of 600 of drawn birds, none had less than
 /// 0.82, but two in a thousand of other copies have: the bound leaves room below. About one pair in two thousand has more.
 const MIN_EXPLAINED: f32 = 0.78;
-/// Moves after which each of two pictures must explain `MIN_FOLLOWED` of the other. Of 4000 copies of photos none had less
-/// either way; of pairs of photos that come so far, one in fourteen has more.
-const MOVES: usize = 2;
-const MIN_FOLLOWED: f32 = 0.9;
-/// Share that must be explained once the pictures lie over each other.
-const MIN_FIT: f64 = 0.85;
+/// Share that must be explained once the pictures lie over each other: of 1988 copies of photos none had less.
+const MIN_FIT: f64 = 0.88;
+
+/// Patches are spread over more memory than a cache holds: each is asked for while so many before it are looked at.
+const AHEAD: usize = 6;
 
 /// Many pictures that copies are looked for among: 2 kB each.
 pub struct Index<'f> {
@@ -33,6 +34,9 @@ pub struct Index<'f> {
     sketches: Sketches,
     patches: Vec<Patch>,
 }
+
+/// That a picture, of those with a face the n-th, may be like the one asked for, or like its mirror image.
+type Hint = (usize, bool);
 
 /// One of many that a picture is like.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,7 +60,10 @@ impl<'f> Index<'f> {
 
     /// All that are like `face` with at least the score `least`, in the order of the list.
     pub fn like(&self, face: &Face, least: f64) -> Vec<Found> {
-        self.search(face, &Sketch::new(&face.picture()), self.places.len(), |_| true, least)
+        let mut hints: Vec<Hint> = Vec::new();
+        let sketch = Sketch::new(&face.picture());
+        self.sketches.near(&[(&sketch, self.places.len())], MIN_PRODUCT, |_, n, mirrored| hints.push((n, mirrored)));
+        self.confirmed(face, hints, least)
     }
 
     /// The likest one, of equals the first; `None` if there is none with at least the score `least`.
@@ -70,49 +77,51 @@ impl<'f> Index<'f> {
         self.places.len()
     }
 
-    /// The place in the list of the n-th picture with a face.
-    pub(super) fn place(&self, n: usize) -> usize {
-        self.places[n]
-    }
-
-    /// Those before the n-th picture with a face that are like it and that `asked` (given their place) wants.
-    pub(super) fn before(&self, n: usize, asked: impl Fn(usize) -> bool, least: f64) -> Vec<Found> {
-        match self.faces[self.places[n]] {
-            Some(face) => self.search(face, &self.own[n], n, asked, least),
-            None => Vec::new(),
-        }
-    }
-
-    fn search(
+    /// For each of some pictures with a face those before it that are like it and that `asked` wants, given both places;
+    /// each with the place of that picture.
+    pub(super) fn before(
         &self,
-        face: &Face,
-        sketch: &Sketch,
-        among: usize,
-        asked: impl Fn(usize) -> bool,
+        numbers: Range<usize>,
+        asked: impl Fn(usize, usize) -> bool,
         least: f64,
-    ) -> Vec<Found> {
-        let mut hints: Vec<(usize, bool)> = Vec::new();
-        self.sketches.near(sketch, among, MIN_PRODUCT, |n, mirrored| hints.push((n, mirrored)));
-        hints.retain(|&(n, _)| asked(self.places[n]));
+    ) -> Vec<(usize, Found)> {
+        let sketches: Vec<(&Sketch, usize)> = numbers.clone().map(|n| (&self.own[n], n)).collect();
+        let mut hints: Vec<Vec<Hint>> = vec![Vec::new(); sketches.len()];
+        self.sketches.near(&sketches, MIN_PRODUCT, |k, n, mirrored| hints[k].push((n, mirrored)));
+        let mut out = Vec::new();
+        for (n, mut hints) in numbers.zip(hints) {
+            let own = self.places[n];
+            let Some(face) = self.faces[own] else { continue };
+            hints.retain(|&(n, _)| asked(own, self.places[n]));
+            out.extend(self.confirmed(face, hints, least).into_iter().map(|found| (own, found)));
+        }
+        out
+    }
+
+    /// The hinted ones that are like the face.
+    fn confirmed(&self, face: &Face, hints: Vec<Hint>, least: f64) -> Vec<Found> {
         if hints.is_empty() {
             return Vec::new();
         }
         let sides = [face.levels(), Levels::new(face.picture().mirrored())];
-        let tangents = [Tangent::new(&sides[0].coarse), Tangent::new(&sides[1].coarse)];
-        let patches = [Patch::new(&sides[0].coarse), Patch::new(&sides[1].coarse)];
+        let patches = [0, 1].map(|side: usize| Patch::new(&sides[side].coarse));
+        let tangents = [0, 1].map(|side: usize| Tangent::new(&patches[side]));
         let mut found: Vec<Found> = Vec::new();
-        for (n, mirrored) in hints {
-            let side = usize::from(mirrored);
-            if !tangents[side].explains(&self.patches[n], MIN_EXPLAINED, MOVES, MIN_FOLLOWED) {
-                continue;
+        for (k, &(n, mirrored)) in hints.iter().enumerate() {
+            if let Some(&(ahead, _)) = hints.get(k + AHEAD) {
+                self.patches[ahead].fetch();
             }
+            let side = usize::from(mirrored);
+            let enough = |share: f32| share >= ENOUGH;
+            let Some((_, here)) = tangents[side].followed(&self.patches[n], MIN_EXPLAINED).filter(|way| enough(way.0))
+            else {
+                continue;
+            };
+            let other = Tangent::new(&self.patches[n]);
+            let Some((_, there)) = other.followed(&patches[side], 0.0).filter(|way| enough(way.0)) else { continue };
             let index = self.places[n];
             let Some(other) = self.faces[index] else { continue };
-            let other = other.levels();
-            if !Tangent::new(&other.coarse).explains(&patches[side], 0.0, MOVES, MIN_FOLLOWED) {
-                continue;
-            }
-            let score = likeness(&sides[side], &other, MIN_FIT);
+            let score = likeness(&sides[side], &other.levels(), [here, there], MIN_FIT);
             if score < least {
                 continue;
             }

@@ -12,6 +12,8 @@ mod register;
 mod sketch;
 mod tangent;
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 pub use face::{Face, Likeness, SIDE};
@@ -20,6 +22,8 @@ pub use real_pairs::{PAIRS, RealPairs};
 
 /// Pictures looked up between two looks at what is already known to be one group.
 const CHUNK: usize = 2048;
+/// Of these, looked up together.
+const BESIDE: usize = 8;
 
 /// At least two pictures that look alike, directly or through others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,15 +47,12 @@ pub fn groups(faces: &[Option<&Face>], least: f64) -> Vec<Group> {
         sets.join(i, first.unwrap_or(i), false);
     }
     for from in (0..index.len()).step_by(CHUNK) {
-        let numbers: Vec<usize> = (from..index.len().min(from + CHUNK)).collect();
-        let found: Vec<(usize, Found)> = numbers
-            .into_par_iter()
-            .flat_map_iter(|n| {
-                let own = index.place(n);
-                // Whether a mirror is between two of one group does not wait for the second edge.
-                index.before(n, |other| sets.of(other) != sets.of(own), least).into_iter().map(move |f| (own, f))
-            })
-            .collect();
+        let to = index.len().min(from + CHUNK);
+        let few: Vec<Range<usize>> = (from..to).step_by(BESIDE).map(|n| n..to.min(n + BESIDE)).collect();
+        // Whether a mirror is between two of one group does not wait for the second edge.
+        let apart = |own, other| sets.of(other) != sets.of(own);
+        let found: Vec<(usize, Found)> =
+            few.into_par_iter().flat_map_iter(|numbers| index.before(numbers, apart, least)).collect();
         for (own, found) in found {
             sets.join(own, found.index, found.likeness.mirrored);
         }

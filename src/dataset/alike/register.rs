@@ -2,14 +2,15 @@
 //! photos.
 //!
 //! Lucas and Kanade, "An Iterative Image Registration Technique" (1981), with the brightness terms among the unknowns:
-//! each step fits `target = gain * source(warp) + bias + motion`, linear in six unknowns, by least squares. Plain f64
-//! arithmetic in one order: the same result on every machine.
+//! each step fits `target = gain * source(warp) + bias + motion`, linear in six unknowns, by least squares. The order of
+//! additions is fixed: the same result on every machine.
 
-/// A square grey picture with `side` x `side` values in [0, 255].
-#[derive(Debug, Clone)]
-pub(super) struct Grey {
-    pub side: usize,
-    pub values: Vec<f64>,
+use super::face::SIDE;
+
+/// A square grey picture: `N` rows of `N` values in [0, 255], or less their mean.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Grey<const N: usize> {
+    pub values: [[f32; N]; N],
 }
 
 /// Where a target's pixel lies in the source: `centre + (1 + stretch) * (p - centre) + shift`, per axis, in shares of
@@ -24,6 +25,8 @@ pub(super) struct Warp {
 /// Moves beyond these are no crop of a tenth.
 const MAX_SHIFT: f64 = 0.09;
 const MAX_STRETCH: f64 = 0.17;
+/// A step of less than a sixtieth of a pixel at 32x32 ends it.
+const STILL: f64 = 5e-4;
 /// Steps after which a poor fit is given up.
 const PATIENCE: usize = 3;
 /// Share of the target that the source must cover.
@@ -31,33 +34,51 @@ const MIN_COVER: f64 = 0.7;
 /// Unknowns: gain, bias, shift and stretch each way.
 pub(super) const UNKNOWNS: usize = 6;
 
-impl Grey {
+impl Grey<SIDE> {
     /// Half the side, each value the mean of four.
-    pub fn halved(&self) -> Grey {
-        let (side, from) = (self.side / 2, &self.values);
-        let mean = |i: usize| {
-            let at = 2 * (i / side) * self.side + 2 * (i % side);
-            (from[at] + from[at + 1] + from[at + self.side] + from[at + self.side + 1]) / 4.0
-        };
-        Grey { side, values: (0..side * side).map(mean).collect() }
+    pub fn halved(&self) -> Grey<16> {
+        let mut values = [[0.0; 16]; 16];
+        for (rows, out) in self.values.as_chunks::<2>().0.iter().zip(&mut values) {
+            for (x, value) in out.iter_mut().enumerate() {
+                *value = (rows[0][2 * x] + rows[0][2 * x + 1] + rows[1][2 * x] + rows[1][2 * x + 1]) / 4.0;
+            }
+        }
+        Grey { values }
     }
+}
 
+impl<const N: usize> Grey<N> {
     /// Softened by (1 2 1) / 4 each way, edges repeated, so that values between pixels mean something.
-    pub fn softened(&self) -> Grey {
-        let n = self.side;
-        let row = |values: &[f64], i: usize, step: usize, at: usize| {
-            let before = if at == 0 { i } else { i - step };
-            let after = if at + 1 == n { i } else { i + step };
-            (values[before] + 2.0 * values[i] + values[after]) / 4.0
-        };
-        let across: Vec<f64> = (0..n * n).map(|i| row(&self.values, i, 1, i % n)).collect();
-        Grey { side: n, values: (0..n * n).map(|i| row(&across, i, n, i / n)).collect() }
+    pub fn softened(&self) -> Grey<N> {
+        let blend = |before: f32, here: f32, after: f32| (before + 2.0 * here + after) / 4.0;
+        let mut values = [[0.0; N]; N];
+        for (y, out) in values.iter_mut().enumerate() {
+            let [upper, here, lower] = [y.saturating_sub(1), y, (y + 1).min(N - 1)].map(|y| &self.values[y]);
+            let mut down = [0.0; N];
+            for (x, value) in down.iter_mut().enumerate() {
+                *value = blend(upper[x], here[x], lower[x]);
+            }
+            for x in 1..N - 1 {
+                out[x] = blend(down[x - 1], down[x], down[x + 1]);
+            }
+            out[0] = blend(down[0], down[0], down[1]);
+            out[N - 1] = blend(down[N - 2], down[N - 1], down[N - 1]);
+        }
+        Grey { values }
     }
 
     /// Left and right exchanged.
-    pub fn mirrored(&self) -> Grey {
-        let values = self.values.chunks_exact(self.side).flat_map(|row| row.iter().rev().copied()).collect();
-        Grey { side: self.side, values }
+    pub fn mirrored(&self) -> Grey<N> {
+        let mut values = self.values;
+        values.iter_mut().for_each(|row| row.reverse());
+        Grey { values }
+    }
+
+    /// Less its mean.
+    pub fn centred(&self) -> Grey<N> {
+        let sum: f64 = self.values.as_flattened().iter().map(|&value| f64::from(value)).sum();
+        let mean = (sum / (N * N) as f64) as f32;
+        Grey { values: self.values.map(|row| row.map(|value| value - mean)) }
     }
 }
 
@@ -92,14 +113,19 @@ impl Warp {
 }
 
 /// The move that lays `source` over `target`, refined from `start` by at most `steps`; `None` if even then it explains
-/// less than the share `least` of the target's contrast, or covers too little of it: they are not one picture. Both
-/// must have one side.
-pub(super) fn register(target: &Grey, source: &Grey, start: Warp, steps: usize, least: f64) -> Option<Warp> {
-    let (side, mut warp) = (target.side, start);
+/// less than the share `least` of the target's contrast, or covers too little of it: they are not one picture.
+pub(super) fn register(
+    target: &Grey<SIDE>,
+    source: &Grey<SIDE>,
+    start: Warp,
+    steps: usize,
+    least: f64,
+) -> Option<Warp> {
+    let mut warp = start;
     let mut fit = 0.0;
     for n in 0..steps {
         let (sums, covered) = Sums::of(target, source, &warp);
-        if (covered as f64) < MIN_COVER * (side * side) as f64 {
+        if (covered as f64) < MIN_COVER * (SIDE * SIDE) as f64 {
             return None;
         }
         let found = sums.solve()?;
@@ -112,13 +138,13 @@ pub(super) fn register(target: &Grey, source: &Grey, start: Warp, steps: usize, 
             return None;
         }
         // In pixels; a stretch coefficient moves the pixel at distance `side` from the centre by so many pixels.
-        let step = [found[2], found[3], found[4], found[5]].map(|move_| move_ / gain / side as f64);
+        let step = [found[2], found[3], found[4], found[5]].map(|move_| move_ / gain / SIDE as f64);
         warp.shift[0] += step[0];
         warp.stretch[0] += step[1];
         warp.shift[1] += step[2];
         warp.stretch[1] += step[3];
         warp = warp.held();
-        if step.iter().all(|step| step.abs() < 1e-4) {
+        if step.iter().all(|step| step.abs() < STILL) {
             break;
         }
     }
@@ -131,19 +157,20 @@ pub(super) fn between(at: f64, side: usize) -> (usize, f64) {
     (before, at - before as f64)
 }
 
-/// The normal equations of a least-squares fit.
-///
-/// Of a row of the unknowns' factors, the target and a 0: the sums of the products of each with each.
-struct Sums([[f64; WIDTH]; UNKNOWNS + 1]);
+/// The normal equations of a least-squares fit: of a row of the unknowns' factors and the target, the sums of the products
+/// of each with each; the upper triangle.
+struct Sums([[f64; UNKNOWNS + 1]; UNKNOWNS + 1]);
 
-/// The unknowns and the target, filled up to whole vectors.
-const WIDTH: usize = 8;
 /// The target's place.
 const TARGET: usize = UNKNOWNS;
+/// Sums that run beside each other, of every eighth pixel of a row.
+const LANES: usize = 8;
+/// Products of each with each.
+const PRODUCTS: usize = (UNKNOWNS + 1) * (UNKNOWNS + 2) / 2;
 
 impl Sums {
     /// Of all pixels of the target that the source, so moved, covers; and how many these are.
-    fn of(target: &Grey, source: &Grey, warp: &Warp) -> (Sums, usize) {
+    fn of(target: &Grey<SIDE>, source: &Grey<SIDE>, warp: &Warp) -> (Sums, usize) {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: the machine has AVX2, as was just asked.
@@ -155,43 +182,87 @@ impl Sums {
     // With wider vectors, and the same sums: nothing is contracted.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
-    fn of_avx2(target: &Grey, source: &Grey, warp: &Warp) -> (Sums, usize) {
+    fn of_avx2(target: &Grey<SIDE>, source: &Grey<SIDE>, warp: &Warp) -> (Sums, usize) {
         Sums::of_plain(target, source, warp)
     }
 
     #[inline(always)]
-    fn of_plain(target: &Grey, source: &Grey, warp: &Warp) -> (Sums, usize) {
-        let side = target.side;
-        let centre = (side as f64 - 1.0) / 2.0;
-        // Pixel, its distance from the centre, and where the source has it: the pixel before and the part of the way on.
-        let places = |axis: usize| -> Vec<(usize, f64, usize, f64)> {
-            let place = |p: usize| {
-                let at = warp.place(axis, p, side)?;
-                let (before, part) = between(at, side);
-                Some((p, (p as f64 - centre) / side as f64, before, part))
-            };
-            (0..side).filter_map(place).collect()
-        };
-        let (xs, ys) = (places(0), places(1));
-        let mut sums = [[0.0; WIDTH]; UNKNOWNS + 1];
-        for &(y, dy, before, fy) in &ys {
-            let wanted = &target.values[y * side..][..side];
-            let (upper, lower) = source.values[before * side..][..2 * side].split_at(side);
-            for &(x, dx, before, fx) in &xs {
-                // The bilinear surface and its slopes, per pixel.
-                let [a, b, c, d] = [upper[before], upper[before + 1], lower[before], lower[before + 1]];
-                let (top, low) = (a + (b - a) * fx, c + (d - c) * fx);
-                let (value, gx, gy) = (top + (low - top) * fy, (b - a) + ((d - c) - (b - a)) * fy, low - top);
-                let row = [value - 128.0, 1.0, gx, gx * dx, gy, gy * dy, wanted[x] - 128.0, 0.0];
-                // By index: this is where an audit spends its time, and so the sums stay in registers.
+    fn of_plain(target: &Grey<SIDE>, source: &Grey<SIDE>, warp: &Warp) -> (Sums, usize) {
+        // Columns: the source's before, the part of the way to the next, and 1 if it is covered.
+        let mut columns = [(0, 0.0, 0.0); SIDE];
+        let mut width = 0;
+        for (x, column) in columns.iter_mut().enumerate() {
+            if let Some(at) = warp.place(0, x, SIDE) {
+                let (before, part) = between(at, SIDE);
+                *column = (before, part as f32, 1.0);
+                width += 1;
+            }
+        }
+        let covered = columns.map(|(_, _, covered)| covered);
+        // The source's rows at the target's columns, and their slopes.
+        let mut across = [[0.0; SIDE]; SIDE];
+        let mut slopes = [[0.0; SIDE]; SIDE];
+        for y in 0..SIDE {
+            let values = &source.values[y];
+            for (x, &(before, part, covered)) in columns.iter().enumerate() {
+                let slope = values[(before + 1) % SIDE] - values[before % SIDE];
+                slopes[y][x] = slope * covered;
+                across[y][x] = (values[before % SIDE] + slope * part) * covered;
+            }
+        }
+        let centre = (SIDE as f32 - 1.0) / 2.0;
+        let distances: [f32; SIDE] = std::array::from_fn(|p| (p as f32 - centre) / SIDE as f32);
+        let mut sums = [[0.0f32; LANES]; PRODUCTS];
+        let mut height = 0;
+        let mut row = [[0.0; SIDE]; UNKNOWNS + 1];
+        row[1] = covered;
+        for y in 0..SIDE {
+            let Some(at) = warp.place(1, y, SIDE) else { continue };
+            let (before, part) = between(at, SIDE);
+            let part = part as f32;
+            height += 1;
+            // The bilinear surface and its slopes, per pixel. A loop each: together they are no whole vectors.
+            let (upper, lower) = (&across[before], &across[before + 1]);
+            for x in 0..SIDE {
+                row[4][x] = lower[x] - upper[x];
+            }
+            for x in 0..SIDE {
+                row[0][x] = upper[x] + (lower[x] - upper[x]) * part;
+            }
+            let (upper, lower) = (&slopes[before], &slopes[before + 1]);
+            for x in 0..SIDE {
+                row[2][x] = upper[x] + (lower[x] - upper[x]) * part;
+            }
+            for x in 0..SIDE {
+                row[3][x] = row[2][x] * distances[x];
+            }
+            for x in 0..SIDE {
+                row[5][x] = row[4][x] * distances[y];
+            }
+            for x in 0..SIDE {
+                row[TARGET][x] = target.values[y][x] * covered[x];
+            }
+            // By index: this is where an audit spends its time, and so the sums stay in registers.
+            for k in 0..SIDE / LANES {
+                let mut n = 0;
                 for i in 0..UNKNOWNS + 1 {
-                    for j in 0..WIDTH {
-                        sums[i][j] += row[i] * row[j];
+                    let a = &row[i].as_chunks::<LANES>().0[k];
+                    for j in i..UNKNOWNS + 1 {
+                        let b = &row[j].as_chunks::<LANES>().0[k];
+                        for lane in 0..LANES {
+                            sums[n][lane] += a[lane] * b[lane];
+                        }
+                        n += 1;
                     }
                 }
             }
         }
-        (Sums(sums), xs.len() * ys.len())
+        let mut out = [[0.0; UNKNOWNS + 1]; UNKNOWNS + 1];
+        let mut sums = sums.iter().map(|lanes| lanes.iter().map(|&sum| f64::from(sum)).sum());
+        for (i, row) in out.iter_mut().enumerate() {
+            row[i..].iter_mut().zip(&mut sums).for_each(|(out, sum)| *out = sum);
+        }
+        (Sums(out), width * height)
     }
 
     /// Share of the targets' variance that the solution explains. The second unknown is the constant.
@@ -208,7 +279,7 @@ impl Sums {
         for j in 0..UNKNOWNS {
             let rest: f64 = (0..j).map(|k| lower[j][k] * lower[j][k]).sum();
             let pivot = self.0[j][j] - rest;
-            if pivot <= 1e-9 * self.0[j][j] || !pivot.is_finite() {
+            if pivot <= 1e-6 * self.0[j][j] || !pivot.is_finite() {
                 return None;
             }
             lower[j][j] = libm::sqrt(pivot);

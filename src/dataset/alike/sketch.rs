@@ -9,10 +9,9 @@
 
 use std::sync::OnceLock;
 
+use super::face::SIDE;
 use super::register::Grey;
 
-/// Side of the pictures.
-const SIDE: usize = 32;
 /// Frequencies each way.
 const LOW: usize = 8;
 /// Values of each part: half of the frequencies (the mean brightness, among the even ones, is 0).
@@ -31,7 +30,7 @@ pub(super) struct Sketch {
 
 impl Sketch {
     /// Of a picture that is not all one grey.
-    pub fn new(picture: &Grey) -> Sketch {
+    pub fn new(picture: &Grey<SIDE>) -> Sketch {
         let waves = waves(picture);
         let length = libm::sqrt(waves.iter().map(|wave| wave * wave).sum::<f64>()).max(1e-9);
         let part = |odd: usize| std::array::from_fn(|i| libm::round(waves[2 * i + odd] / length * LENGTH) as i16);
@@ -40,9 +39,7 @@ impl Sketch {
 }
 
 /// The lowest `LOW` x `LOW` coefficients of the DCT-II, row by row, orthonormal up to one factor; the first is 0.
-fn waves(picture: &Grey) -> Vec<f64> {
-    let n = picture.side;
-    debug_assert_eq!(n, SIDE);
+fn waves(picture: &Grey<SIDE>) -> Vec<f64> {
     let wave = |i: usize| {
         let (k, x) = (i / SIDE, i % SIDE);
         let scale = if k == 0 { std::f64::consts::FRAC_1_SQRT_2 } else { 1.0 };
@@ -50,13 +47,14 @@ fn waves(picture: &Grey) -> Vec<f64> {
     };
     static TABLE: OnceLock<Vec<f64>> = OnceLock::new();
     let table = TABLE.get_or_init(|| (0..LOW * SIDE).map(wave).collect());
-    let mut rows = vec![0.0; n * LOW];
-    for y in 0..n {
-        for k in 0..LOW {
-            rows[y * LOW + k] = (0..n).map(|x| picture.values[y * n + x] * table[k * n + x]).sum();
+    let mut rows = [[0.0; LOW]; SIDE];
+    for (row, values) in rows.iter_mut().zip(&picture.values) {
+        let values = values.map(f64::from);
+        for (k, out) in row.iter_mut().enumerate() {
+            *out = values.iter().zip(&table[k * SIDE..]).map(|(value, wave)| value * wave).sum();
         }
     }
-    let column = |l: usize, k: usize| (0..n).map(|y| rows[y * LOW + k] * table[l * n + y]).sum();
+    let column = |l: usize, k: usize| (0..SIDE).map(|y| rows[y][k] * table[l * SIDE + y]).sum();
     let mut out: Vec<f64> = (0..LOW * LOW).map(|i| column(i / LOW, i % LOW)).collect();
     out[0] = 0.0;
     out
@@ -94,17 +92,50 @@ impl Sketches {
         out
     }
 
-    /// Calls `found(index, mirrored)` for each of the first `among` whose correlation with the sketch, or with its
-    /// mirror image, is at least `least`.
-    pub fn near(&self, sketch: &Sketch, among: usize, least: f64, mut found: impl FnMut(usize, bool)) {
+    /// For the n-th of the asked sketches calls `found(n, index, mirrored)` for each picture whose correlation with it,
+    /// or with its mirror image, is at least `least`, in order of the index; with each asked sketch stands how many
+    /// pictures it is compared with. Many asked at once read the pictures' sketches once.
+    pub fn near(&self, asked: &[(&Sketch, usize)], least: f64, found: impl FnMut(usize, usize, bool)) {
         let least = (least * LENGTH * LENGTH) as i32;
-        let among = among.min(self.len);
-        for (b, block) in self.blocks[..among.div_ceil(LANES)].iter().enumerate() {
-            let (even, odd) = products(sketch, block);
-            for lane in 0..LANES.min(among - b * LANES) {
-                for (mirrored, product) in [(false, even[lane] + odd[lane]), (true, even[lane] - odd[lane])] {
-                    if product >= least {
-                        found(b * LANES + lane, mirrored);
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the machine has AVX2, as was just asked.
+            return unsafe { self.near_avx2(asked, least, found) };
+        }
+        self.near_by(products_plain, asked, least, found);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn near_avx2(&self, asked: &[(&Sketch, usize)], least: i32, found: impl FnMut(usize, usize, bool)) {
+        self.near_by(|sketch, block| products_avx2(sketch, block), asked, least, found);
+    }
+
+    #[inline(always)]
+    fn near_by(
+        &self,
+        products: impl Fn(&Sketch, &Block) -> Products,
+        asked: &[(&Sketch, usize)],
+        least: i32,
+        mut found: impl FnMut(usize, usize, bool),
+    ) {
+        let most = asked.iter().map(|&(_, among)| among).max().unwrap_or(0).min(self.len);
+        for (b, block) in self.blocks[..most.div_ceil(LANES)].iter().enumerate() {
+            for (n, &(sketch, among)) in asked.iter().enumerate() {
+                let (even, odd) = products(sketch, block);
+                // Most blocks hold nothing near: all eight are asked at once.
+                let mut nearest = i32::MIN;
+                for lane in 0..LANES {
+                    nearest = nearest.max(even[lane] + odd[lane].abs());
+                }
+                if nearest < least {
+                    continue;
+                }
+                for lane in 0..LANES.min(among.min(self.len).saturating_sub(b * LANES)) {
+                    for (mirrored, product) in [(false, even[lane] + odd[lane]), (true, even[lane] - odd[lane])] {
+                        if product >= least {
+                            found(n, b * LANES + lane, mirrored);
+                        }
                     }
                 }
             }
@@ -113,18 +144,12 @@ impl Sketches {
 }
 
 /// The products of the even and of the odd parts, in units of `LENGTH` squared.
-fn products(sketch: &Sketch, block: &Block) -> ([i32; LANES], [i32; LANES]) {
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the machine has AVX2, as was just asked.
-        return unsafe { products_avx2(sketch, block) };
-    }
-    products_plain(sketch, block)
-}
+type Products = ([i32; LANES], [i32; LANES]);
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn products_avx2(sketch: &Sketch, block: &Block) -> ([i32; LANES], [i32; LANES]) {
+#[inline]
+fn products_avx2(sketch: &Sketch, block: &Block) -> Products {
     use std::arch::x86_64::*;
     let part = |values: &[i16; PART], block: &[[i16; 2 * LANES]; PART / 2]| {
         let mut sums = _mm256_setzero_si256();
@@ -142,7 +167,7 @@ fn products_avx2(sketch: &Sketch, block: &Block) -> ([i32; LANES], [i32; LANES])
     (part(&sketch.even, &block.even), part(&sketch.odd, &block.odd))
 }
 
-fn products_plain(sketch: &Sketch, block: &Block) -> ([i32; LANES], [i32; LANES]) {
+fn products_plain(sketch: &Sketch, block: &Block) -> Products {
     let part = |values: &[i16; PART], block: &[[i16; 2 * LANES]; PART / 2]| {
         let mut sums = [0; LANES];
         for (pair, row) in values.as_chunks::<2>().0.iter().zip(block) {
@@ -160,14 +185,14 @@ fn products_plain(sketch: &Sketch, block: &Block) -> ([i32; LANES], [i32; LANES]
 mod tests {
     use super::*;
 
-    fn picture(seed: usize) -> Grey {
-        let value = |i: usize| ((i % SIDE * (3 + seed) + i / SIDE * 7 + (i * i * (seed + 1)) % 97) % 251) as f64;
-        Grey { side: SIDE, values: (0..SIDE * SIDE).map(value).collect() }
+    fn picture(seed: usize) -> Grey<SIDE> {
+        let value = |i: usize| ((i % SIDE * (3 + seed) + i / SIDE * 7 + (i * i * (seed + 1)) % 97) % 251) as f32;
+        Grey { values: std::array::from_fn(|y| std::array::from_fn(|x| value(y * SIDE + x))) }
     }
 
     #[test]
     fn products_are_correlations_of_the_picture_and_of_its_mirror_image_with_any_vectors() {
-        let pictures: Vec<Grey> = (0..11).map(picture).collect();
+        let pictures: Vec<Grey<SIDE>> = (0..11).map(picture).collect();
         let sketches: Vec<Sketch> = pictures.iter().map(Sketch::new).collect();
         let many = Sketches::new(sketches.iter());
         let mirrored: Vec<Sketch> = pictures.iter().map(|picture| Sketch::new(&picture.mirrored())).collect();
@@ -178,8 +203,12 @@ mod tests {
         for (i, sketch) in sketches.iter().enumerate() {
             assert!((f64::from(exact(sketch, sketch)) / LENGTH / LENGTH - 1.0).abs() < 1e-3);
             for (b, block) in many.blocks.iter().enumerate() {
-                assert_eq!(products(sketch, block), products_plain(sketch, block));
-                let (even, odd) = products(sketch, block);
+                let (even, odd) = products_plain(sketch, block);
+                #[cfg(target_arch = "x86_64")]
+                if std::arch::is_x86_feature_detected!("avx2") {
+                    // SAFETY: the machine has AVX2, as was just asked.
+                    assert_eq!(unsafe { products_avx2(sketch, block) }, (even, odd));
+                }
                 for lane in 0..LANES.min(11 - b * LANES) {
                     assert_eq!(even[lane] + odd[lane], exact(sketch, &sketches[b * LANES + lane]));
                     assert_eq!(even[lane] - odd[lane], exact(&mirrored[i], &sketches[b * LANES + lane]));
@@ -187,7 +216,9 @@ mod tests {
             }
         }
         let mut near = Vec::new();
-        many.near(&sketches[9], 11, 0.999, |i, mirrored| near.push((i, mirrored)));
-        assert_eq!(near, [(9, false)]);
+        let asked = [(&sketches[9], 11), (&sketches[9], 9), (&mirrored[3], 11)];
+        many.near(&asked, 0.999, |n, i, mirrored| near.push((n, i, mirrored)));
+        near.sort();
+        assert_eq!(near, [(0, 9, false), (2, 3, true)]);
     }
 }

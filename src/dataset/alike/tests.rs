@@ -48,7 +48,9 @@ fn each_change_alone_leaves_a_copy_that_is_found() {
         let copy = change.of(&original, &mut Numbers::new(7));
         let found = face(&original).likeness(&face(&copy));
         assert!(found.score > 0.95 && found.mirrored == change.mirrored, "{change:?}: {found:?}");
-        assert_eq!(found, face(&copy).likeness(&face(&original)), "{change:?}");
+        let back = face(&copy).likeness(&face(&original));
+        // In a mirror the sums run the other way.
+        assert!((found.score - back.score).abs() < 1e-9 && found.mirrored == back.mirrored, "{change:?}: {back:?}");
     }
     let smaller = face(&original).likeness(&face(&decode::square(&original, 50)));
     assert!(smaller.score > 0.95 && !smaller.mirrored, "{smaller:?}");
@@ -106,7 +108,7 @@ fn the_index_names_the_likest_of_several_copies() {
 fn a_likeness_has_the_same_bits_on_every_machine() {
     let likeness = face(&picture(5))
         .likeness(&face(&Change { crop: [5; 4], ..Default::default() }.of(&picture(5), &mut Numbers::new(0))));
-    assert_eq!(likeness.score.to_bits(), 4_607_170_719_572_889_587, "{}", likeness.score);
+    assert_eq!(likeness.score.to_bits(), 4_607_170_719_573_560_852, "{}", likeness.score);
 }
 
 #[test]
