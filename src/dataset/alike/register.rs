@@ -233,22 +233,20 @@ impl Sums {
             for x in 0..SIDE {
                 row[2][x] = upper[x] + (lower[x] - upper[x]) * part;
             }
-            for x in 0..SIDE {
-                row[3][x] = row[2][x] * distances[x];
+            for (x, distance) in distances.iter().enumerate() {
+                row[3][x] = row[2][x] * distance;
             }
-            for x in 0..SIDE {
-                row[5][x] = row[4][x] * distances[y];
-            }
-            for x in 0..SIDE {
-                row[TARGET][x] = target.values[y][x] * covered[x];
+            row[5] = row[4].map(|down| down * distances[y]);
+            for (x, covered) in covered.iter().enumerate() {
+                row[TARGET][x] = target.values[y][x] * covered;
             }
             // By index: this is where an audit spends its time, and so the sums stay in registers.
             for k in 0..SIDE / LANES {
                 let mut n = 0;
                 for i in 0..UNKNOWNS + 1 {
                     let a = &row[i].as_chunks::<LANES>().0[k];
-                    for j in i..UNKNOWNS + 1 {
-                        let b = &row[j].as_chunks::<LANES>().0[k];
+                    for b in &row[i..] {
+                        let b = &b.as_chunks::<LANES>().0[k];
                         for lane in 0..LANES {
                             sums[n][lane] += a[lane] * b[lane];
                         }
