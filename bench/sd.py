@@ -5,6 +5,7 @@
     PYTHON bench/sd.py WORK --parity [--model sd15] [--model sd21] [--model small] [--model DIR] [--lora DIR]
     PYTHON bench/sd.py WORK --forwards [--model sd15] [--model sd21]
     PYTHON bench/sd.py WORK --memory
+    PYTHON bench/sd.py WORK --build --steps 25 --count 3 --rounds 3
     PYTHON bench/sd.py WORK --gpu
 
 PYTHON is one that has torch, diffusers and transformers; WORK a folder with 8 GB to spare. The first run makes checkpoints
@@ -19,8 +20,10 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import statistics
 import subprocess
+import tempfile
 import time
 import warnings
 
@@ -282,8 +285,6 @@ def memory(options: argparse.Namespace) -> None:
 
     bf16, fp32 = options.work / "sd15", options.work / "sd15-fp32"
     if not (fp32 / "model_index.json").exists():
-        import shutil
-
         shutil.copytree(bf16, fp32)
         for path in fp32.rglob("*.safetensors"):
             if path.name != "forwards.safetensors":
@@ -297,6 +298,62 @@ def memory(options: argparse.Namespace) -> None:
             *_, peak = birdaug(options, options.work, str(folder), *arguments)
             weights = values * width / 2**20
             print(f"{stored} file to {precision}: peak {peak:.0f} MiB, {peak / weights:.2f} times the weights' {weights:.0f} MiB")
+
+
+RECIPE = """
+[dataset]
+root = "birds"
+[balance]
+target = 1
+[balance.species]
+"{species}" = {images}
+[generator]
+kind = "stable-diffusion"
+model = "{model}"
+prompt = "a photo of a {{species}}, a bird"
+mode = "txt2img"
+steps = {steps}
+guidance = 7.5
+size = {size}
+precision = "{precision}"
+batch = 1
+[filter]
+candidates = 1.0
+[emit]
+out = "out"
+"""
+
+
+def build(options: argparse.Namespace) -> None:
+    """What an image adds to a build, over its steps alone: builds of one image and of `--count` more, each from nothing."""
+    few, many = 1, 1 + options.count
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        subprocess.run([options.birdaug, "-q", "sample", folder / "birds"], check=True)
+        species = sorted(path.name for path in (folder / "birds" / "train").iterdir())[0]
+
+        def built(images: int, precision: str) -> float:
+            (folder / "recipe.toml").write_text(RECIPE.format(
+                species=species, images=images, model=(options.work / "sd15").resolve(), steps=options.steps, size=options.size,
+                precision=precision))
+            shutil.rmtree(folder / "cache", ignore_errors=True)
+            command = [options.birdaug, "-q", "-C", folder, "build", "recipe.toml", "--until", "candidates", "--cache", "cache"]
+            started = time.perf_counter()
+            subprocess.run(command, check=True, env={**os.environ, "OMP_WAIT_POLICY": "passive"}, stdout=subprocess.DEVNULL)
+            return time.perf_counter() - started
+
+        for precision in options.precision:
+            one, added, steps = [], [], []
+            for _ in range(options.rounds):
+                one.append(built(few, precision))
+                added.append((built(many, precision) - one[-1]) / options.count)
+                step, *_ = birdaug(
+                    options, options.work, str(options.work / "sd15"), "--prompt", "a bird", "--size", str(options.size), "--steps",
+                    str(options.steps), "--count", "2", "--batch", "1", "--precision", precision)
+                steps.append(step * options.steps)
+            one, added, steps = map(statistics.median, (one, added, steps))
+            print(f"{precision}, {options.size}x{options.size}, {options.steps} steps: a build of one image {one:.1f} s, each further image "
+                  f"{added:.2f} s, its steps alone {steps:.2f} s: {added / steps:.3f} times")
 
 
 def gpu(options: argparse.Namespace) -> None:
@@ -336,6 +393,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="birdaug's, for --parity")
     parser.add_argument("--forwards", action="store_true", help="compare one pass of each full-size network")
     parser.add_argument("--memory", action="store_true", help="peak memory of loading")
+    parser.add_argument("--build", action="store_true", help="time of builds over that of their steps")
     parser.add_argument("--gpu", action="store_true", help="images a second on a GPU")
     parser.add_argument("--lora", action="append", type=pathlib.Path, default=[], help="for --parity: a LoRA's folder")
     parser.add_argument("--model", action="append", help="for --parity: sd15, sd21, or a checkpoint's folder")
@@ -355,7 +413,7 @@ def main() -> None:
             make(options.work / name, name)
     if options.make_only:
         return
-    for asked, run in (("parity", parity), ("forwards", forwards), ("memory", memory), ("gpu", gpu)):
+    for asked, run in (("parity", parity), ("forwards", forwards), ("memory", memory), ("build", build), ("gpu", gpu)):
         if getattr(options, asked):
             return run(options)
     speed(options)

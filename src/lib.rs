@@ -7,7 +7,7 @@
 //!
 //! | layer | modules | |
 //! |---|---|---|
-//! | 0 | [`error`], [`text`] | no project imports |
+//! | 0 | [`error`], [`text`], `simd` | no project imports |
 //! | 1 | [`recipe`], [`dataset`], [`checkpoint`], [`stats`] | what was written; images and models on disk; pure statistics |
 //! | 2 | [`plan`], [`store`], [`report`] | what must happen; bytes by key; plain results and their writers |
 //! | 3 | [`nn`] | tensors begin here |
@@ -15,6 +15,8 @@
 //! | 5 | [`run`] | the plan carried out |
 //! | 6 | [`cli`] | what was typed |
 
+#[macro_use]
+mod simd;
 pub mod error;
 pub mod text;
 

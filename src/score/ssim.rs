@@ -173,21 +173,9 @@ fn centre(total: u64, pixels: usize) -> f32 {
     (total / pixels as u64) as f32
 }
 
-/// Each window's mean (less the centre) and variance, by the widest vectors that the machine has.
-fn moments(pixels: &[u8], centre: f32, width: usize, height: usize) -> (Vec<f32>, Vec<f32>) {
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the machine has AVX2, as was just asked.
-        return unsafe { moments_avx2(pixels, centre, width, height) };
-    }
-    moments_plain(pixels, centre, width, height)
-}
-
-/// The same code, compiled for eight f32 at once; without fused multiply-add, which would round differently.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn moments_avx2(pixels: &[u8], centre: f32, width: usize, height: usize) -> (Vec<f32>, Vec<f32>) {
-    moments_plain(pixels, centre, width, height)
+widest! {
+    /// Each window's mean (less the centre) and variance.
+    fn moments(pixels: &[u8], centre: f32, width: usize, height: usize) -> (Vec<f32>, Vec<f32>) = moments_plain
 }
 
 #[inline(always)]
@@ -217,21 +205,9 @@ pub(super) fn different_sizes(metric: &str, a: (u32, u32), b: (u32, u32)) -> Err
     )
 }
 
-/// The sum over all windows of one channel's SSIM, by the widest vectors that the machine has.
-fn channel_sum(a: &Channel, b: &Channel, width: usize, height: usize) -> f64 {
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the machine has AVX2, as was just asked.
-        return unsafe { channel_sum_avx2(a, b, width, height) };
-    }
-    channel_sum_plain(a, b, width, height)
-}
-
-/// The same code, compiled for eight f32 at once; without fused multiply-add, which would round differently.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn channel_sum_avx2(a: &Channel, b: &Channel, width: usize, height: usize) -> f64 {
-    channel_sum_plain(a, b, width, height)
+widest! {
+    /// The sum over all windows of one channel's SSIM.
+    fn channel_sum(a: &Channel, b: &Channel, width: usize, height: usize) -> f64 = channel_sum_plain
 }
 
 #[inline(always)]
@@ -257,22 +233,10 @@ fn channel_sum_plain(a: &Channel, b: &Channel, width: usize, height: usize) -> f
     total
 }
 
-/// The sum over all windows and channels of two images that are compared once: what [`channel_sum`] gives of prepared ones,
-/// bit by bit, without keeping their moments.
-fn fresh_sum(a: &RgbImage, b: &RgbImage) -> f64 {
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the machine has AVX2, as was just asked.
-        return unsafe { fresh_sum_avx2(a, b) };
-    }
-    fresh_sum_plain(a, b)
-}
-
-/// The same code, compiled for eight f32 at once; without fused multiply-add, which would round differently.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn fresh_sum_avx2(a: &RgbImage, b: &RgbImage) -> f64 {
-    fresh_sum_plain(a, b)
+widest! {
+    /// The sum over all windows and channels of two images that are compared once: what [`channel_sum`] gives of prepared ones,
+    /// bit by bit, without keeping their moments.
+    fn fresh_sum(a: &RgbImage, b: &RgbImage) -> f64 = fresh_sum_plain
 }
 
 #[inline(always)]

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules and their layers, as in the table of `src/lib.rs`.
-const LAYERS: [(&str, u8); 15] = [
+const LAYERS: [(&str, u8); 16] = [
+    ("simd", 0),
     ("error", 0),
     ("text", 0),
     ("recipe", 1),

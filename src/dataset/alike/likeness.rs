@@ -4,8 +4,6 @@
 use super::face::SIDE;
 use super::register::{Grey, Warp, register};
 
-/// Steps of a registration, at most.
-const STEPS: usize = 10;
 /// Side of a window, and how far apart windows are.
 const WINDOW: usize = 7;
 const STRIDE: usize = 2;
@@ -37,7 +35,7 @@ pub(super) fn likeness(a: &Levels, b: &Levels, starts: [Warp; 2], least: f64) ->
 }
 
 fn one_way(target: &Levels, source: &Levels, start: Warp, least: f64) -> f64 {
-    let warp = register(&target.soft, &source.soft, start, STEPS, least);
+    let warp = register(&target.soft, &source.soft, start, least);
     warp.map_or(0.0, |warp| score(&target.full, &source.full, warp))
 }
 

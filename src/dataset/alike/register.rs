@@ -27,6 +27,8 @@ const MAX_SHIFT: f64 = 0.09;
 const MAX_STRETCH: f64 = 0.17;
 /// A step of less than a sixtieth of a pixel at 32x32 ends it.
 const STILL: f64 = 5e-4;
+/// Steps at most.
+const STEPS: usize = 10;
 /// Steps after which a poor fit is given up.
 const PATIENCE: usize = 3;
 /// Share of the target that the source must cover.
@@ -112,19 +114,14 @@ impl Warp {
     }
 }
 
-/// The move that lays `source` over `target`, refined from `start` by at most `steps`; `None` if even then it explains
-/// less than the share `least` of the target's contrast, or covers too little of it: they are not one picture.
-pub(super) fn register(
-    target: &Grey<SIDE>,
-    source: &Grey<SIDE>,
-    start: Warp,
-    steps: usize,
-    least: f64,
-) -> Option<Warp> {
+/// The move that lays `source` over `target`, refined from `start`; `None` if even then it explains less than the share
+/// `least` of the target's contrast, or covers too little of it: they are not one picture. Both are centred, so that small
+/// sums are no differences of large ones.
+pub(super) fn register(target: &Grey<SIDE>, source: &Grey<SIDE>, start: Warp, least: f64) -> Option<Warp> {
     let mut warp = start;
     let mut fit = 0.0;
-    for n in 0..steps {
-        let (sums, covered) = Sums::of(target, source, &warp);
+    for n in 0..STEPS {
+        let (sums, covered) = sums(target, source, &warp);
         if (covered as f64) < MIN_COVER * (SIDE * SIDE) as f64 {
             return None;
         }
@@ -168,101 +165,89 @@ const LANES: usize = 8;
 /// Products of each with each.
 const PRODUCTS: usize = (UNKNOWNS + 1) * (UNKNOWNS + 2) / 2;
 
-impl Sums {
-    /// Of all pixels of the target that the source, so moved, covers; and how many these are.
-    fn of(target: &Grey<SIDE>, source: &Grey<SIDE>, warp: &Warp) -> (Sums, usize) {
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") {
-            // SAFETY: the machine has AVX2, as was just asked.
-            return unsafe { Sums::of_avx2(target, source, warp) };
-        }
-        Sums::of_plain(target, source, warp)
-    }
+widest! {
+    /// The sums over all pixels of the target that the source, so moved, covers; and how many these are.
+    fn sums(target: &Grey<SIDE>, source: &Grey<SIDE>, warp: &Warp) -> (Sums, usize) = sums_plain
+}
 
-    // With wider vectors, and the same sums: nothing is contracted.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    fn of_avx2(target: &Grey<SIDE>, source: &Grey<SIDE>, warp: &Warp) -> (Sums, usize) {
-        Sums::of_plain(target, source, warp)
-    }
-
-    #[inline(always)]
-    fn of_plain(target: &Grey<SIDE>, source: &Grey<SIDE>, warp: &Warp) -> (Sums, usize) {
-        // Columns: the source's before, the part of the way to the next, and 1 if it is covered.
-        let mut columns = [(0, 0.0, 0.0); SIDE];
-        let mut width = 0;
-        for (x, column) in columns.iter_mut().enumerate() {
-            if let Some(at) = warp.place(0, x, SIDE) {
-                let (before, part) = between(at, SIDE);
-                *column = (before, part as f32, 1.0);
-                width += 1;
-            }
-        }
-        let covered = columns.map(|(_, _, covered)| covered);
-        // The source's rows at the target's columns, and their slopes.
-        let mut across = [[0.0; SIDE]; SIDE];
-        let mut slopes = [[0.0; SIDE]; SIDE];
-        for y in 0..SIDE {
-            let values = &source.values[y];
-            for (x, &(before, part, covered)) in columns.iter().enumerate() {
-                let slope = values[(before + 1) % SIDE] - values[before % SIDE];
-                slopes[y][x] = slope * covered;
-                across[y][x] = (values[before % SIDE] + slope * part) * covered;
-            }
-        }
-        let centre = (SIDE as f32 - 1.0) / 2.0;
-        let distances: [f32; SIDE] = std::array::from_fn(|p| (p as f32 - centre) / SIDE as f32);
-        let mut sums = [[0.0f32; LANES]; PRODUCTS];
-        let mut height = 0;
-        let mut row = [[0.0; SIDE]; UNKNOWNS + 1];
-        row[1] = covered;
-        for y in 0..SIDE {
-            let Some(at) = warp.place(1, y, SIDE) else { continue };
+#[inline(always)]
+fn sums_plain(target: &Grey<SIDE>, source: &Grey<SIDE>, warp: &Warp) -> (Sums, usize) {
+    // Columns: the source's before, the part of the way to the next, and 1 if it is covered.
+    let mut columns = [(0, 0.0, 0.0); SIDE];
+    let mut width = 0;
+    for (x, column) in columns.iter_mut().enumerate() {
+        if let Some(at) = warp.place(0, x, SIDE) {
             let (before, part) = between(at, SIDE);
-            let part = part as f32;
-            height += 1;
-            // The bilinear surface and its slopes, per pixel. A loop each: together they are no whole vectors.
-            let (upper, lower) = (&across[before], &across[before + 1]);
-            for x in 0..SIDE {
-                row[4][x] = lower[x] - upper[x];
-            }
-            for x in 0..SIDE {
-                row[0][x] = upper[x] + (lower[x] - upper[x]) * part;
-            }
-            let (upper, lower) = (&slopes[before], &slopes[before + 1]);
-            for x in 0..SIDE {
-                row[2][x] = upper[x] + (lower[x] - upper[x]) * part;
-            }
-            for (x, distance) in distances.iter().enumerate() {
-                row[3][x] = row[2][x] * distance;
-            }
-            row[5] = row[4].map(|down| down * distances[y]);
-            for (x, covered) in covered.iter().enumerate() {
-                row[TARGET][x] = target.values[y][x] * covered;
-            }
-            // By index: this is where an audit spends its time, and so the sums stay in registers.
-            for k in 0..SIDE / LANES {
-                let mut n = 0;
-                for i in 0..UNKNOWNS + 1 {
-                    let a = &row[i].as_chunks::<LANES>().0[k];
-                    for b in &row[i..] {
-                        let b = &b.as_chunks::<LANES>().0[k];
-                        for lane in 0..LANES {
-                            sums[n][lane] += a[lane] * b[lane];
-                        }
-                        n += 1;
+            *column = (before, part as f32, 1.0);
+            width += 1;
+        }
+    }
+    let covered = columns.map(|(_, _, covered)| covered);
+    // The source's rows at the target's columns, and their slopes.
+    let mut across = [[0.0; SIDE]; SIDE];
+    let mut slopes = [[0.0; SIDE]; SIDE];
+    for y in 0..SIDE {
+        let values = &source.values[y];
+        for (x, &(before, part, covered)) in columns.iter().enumerate() {
+            let slope = values[(before + 1) % SIDE] - values[before % SIDE];
+            slopes[y][x] = slope * covered;
+            across[y][x] = (values[before % SIDE] + slope * part) * covered;
+        }
+    }
+    let centre = (SIDE as f32 - 1.0) / 2.0;
+    let distances: [f32; SIDE] = std::array::from_fn(|p| (p as f32 - centre) / SIDE as f32);
+    let mut sums = [[0.0f32; LANES]; PRODUCTS];
+    let mut height = 0;
+    let mut row = [[0.0; SIDE]; UNKNOWNS + 1];
+    row[1] = covered;
+    for y in 0..SIDE {
+        let Some(at) = warp.place(1, y, SIDE) else { continue };
+        let (before, part) = between(at, SIDE);
+        let part = part as f32;
+        height += 1;
+        // The bilinear surface and its slopes, per pixel. A loop each: together they are no whole vectors.
+        let (upper, lower) = (&across[before], &across[before + 1]);
+        for x in 0..SIDE {
+            row[4][x] = lower[x] - upper[x];
+        }
+        for x in 0..SIDE {
+            row[0][x] = upper[x] + (lower[x] - upper[x]) * part;
+        }
+        let (upper, lower) = (&slopes[before], &slopes[before + 1]);
+        for x in 0..SIDE {
+            row[2][x] = upper[x] + (lower[x] - upper[x]) * part;
+        }
+        for (x, distance) in distances.iter().enumerate() {
+            row[3][x] = row[2][x] * distance;
+        }
+        row[5] = row[4].map(|down| down * distances[y]);
+        for (x, covered) in covered.iter().enumerate() {
+            row[TARGET][x] = target.values[y][x] * covered;
+        }
+        // By index: this is where an audit spends its time, and so the sums stay in registers.
+        for k in 0..SIDE / LANES {
+            let mut n = 0;
+            for i in 0..UNKNOWNS + 1 {
+                let a = &row[i].as_chunks::<LANES>().0[k];
+                for b in &row[i..] {
+                    let b = &b.as_chunks::<LANES>().0[k];
+                    for lane in 0..LANES {
+                        sums[n][lane] += a[lane] * b[lane];
                     }
+                    n += 1;
                 }
             }
         }
-        let mut out = [[0.0; UNKNOWNS + 1]; UNKNOWNS + 1];
-        let mut sums = sums.iter().map(|lanes| lanes.iter().map(|&sum| f64::from(sum)).sum());
-        for (i, row) in out.iter_mut().enumerate() {
-            row[i..].iter_mut().zip(&mut sums).for_each(|(out, sum)| *out = sum);
-        }
-        (Sums(out), width * height)
     }
+    let mut out = [[0.0; UNKNOWNS + 1]; UNKNOWNS + 1];
+    let mut sums = sums.iter().map(|lanes| lanes.iter().map(|&sum| f64::from(sum)).sum());
+    for (i, row) in out.iter_mut().enumerate() {
+        row[i..].iter_mut().zip(&mut sums).for_each(|(out, sum)| *out = sum);
+    }
+    (Sums(out), width * height)
+}
 
+impl Sums {
     /// Share of the targets' variance that the solution explains. The second unknown is the constant.
     fn explained(&self, found: &[f64; UNKNOWNS]) -> f64 {
         let along: f64 = found.iter().zip(&self.0).map(|(part, sums)| part * sums[TARGET]).sum();

@@ -161,19 +161,7 @@ impl Tangent {
     /// that move: as often as it takes to explain `ENOUGH`, at most `MOVES` times. `None` if they explain less than
     /// `at_once` of the unmoved one, or if it is no picture like this one.
     pub fn followed(&self, patch: &Patch, at_once: f32) -> Option<(f32, Warp)> {
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") {
-            // SAFETY: the machine has AVX2, as was just asked.
-            return unsafe { self.followed_avx2(patch, at_once) };
-        }
-        self.followed_plain(patch, at_once)
-    }
-
-    // With wider vectors, and the same sums: nothing is contracted.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    fn followed_avx2(&self, patch: &Patch, at_once: f32) -> Option<(f32, Warp)> {
-        self.followed_plain(patch, at_once)
+        followed(self, patch, at_once)
     }
 
     #[inline(always)]
@@ -228,6 +216,10 @@ impl Tangent {
             .contains(&gain)
             .then(|| Warp { shift: [right / gain / side, down / gain / side], stretch: [wider / gain, higher / gain] })
     }
+}
+
+widest! {
+    fn followed(tangent: &Tangent, patch: &Patch, at_once: f32) -> Option<(f32, Warp)> = Tangent::followed_plain
 }
 
 /// Places of the inner pixels, row by row.
