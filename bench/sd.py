@@ -23,6 +23,7 @@ import re
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -161,6 +162,17 @@ def pipeline(folder: pathlib.Path, precision: str, channels_last: bool):
     return pipe
 
 
+def peak_of_diffusers(options: argparse.Namespace, precision: str, last: bool) -> float:
+    """Peak MiB of a process that makes one image, with weights channels last or as they are."""
+    code = (
+        f"import sys, pathlib; sys.path.insert(0, {str(HERE)!r}); import sd; "
+        f"pipe = sd.pipeline(pathlib.Path({str(options.work / 'sd15')!r}), {precision!r}, {last}); "
+        f"pipe('a bird', height={options.size}, width={options.size}, num_inference_steps={options.steps}); "
+        "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])"
+    )
+    return int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()[-1]) / 1024
+
+
 def speed(options: argparse.Namespace) -> None:
     """Steps of one guided image (U-Net batches of 2) and its decoding, a round of each after the other."""
     import torch
@@ -196,7 +208,9 @@ def speed(options: argparse.Namespace) -> None:
                     times.setdefault(f"diffusers {layout} {name}", []).append(statistics.median(took))
         # The first round warms up.
         medians = {name: statistics.median(values[1:]) for name, values in times.items()}
-        print(f"\n{precision}, {options.size}x{options.size}, median of {options.rounds}: peak of birdaug {medians['birdaug MiB']:.0f} MiB")
+        print(f"\n{precision}, {options.size}x{options.size}, median of {options.rounds}: peak of birdaug {medians['birdaug MiB']:.0f} MiB, "
+              f"of diffusers {peak_of_diffusers(options, precision, True):.0f} MiB (channels last), "
+              f"{peak_of_diffusers(options, precision, False):.0f} MiB (as it is)")
         for what in ("step", "decode"):
             ours = medians[f"birdaug {what}"]
             for layout in pipes:
@@ -321,6 +335,10 @@ batch = 1
 candidates = 1.0
 [emit]
 out = "out"
+[classifier]
+size = 32
+steps = 1
+seeds = [0]
 """
 
 
