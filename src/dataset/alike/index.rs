@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::face::{Face, Likeness};
 use super::likeness::{Levels, likeness};
+use super::register::Warp;
 use super::sketch::{Sketch, Sketches};
 use super::tangent::{ENOUGH, Patch, Tangent};
 
@@ -25,7 +26,7 @@ const MIN_FIT: f64 = 0.88;
 /// Patches are spread over more memory than a cache holds: each is asked for while so many before it are looked at.
 const AHEAD: usize = 6;
 
-/// Many pictures that copies are looked for among: 2 kB each.
+/// Many pictures that copies are looked for among: 0.8 kB each.
 pub struct Index<'f> {
     faces: Vec<Option<&'f Face>>,
     /// Of the pictures with a face, in order: place, and what the first two comparisons need.
@@ -112,13 +113,10 @@ impl<'f> Index<'f> {
                 self.patches[ahead].fetch();
             }
             let side = usize::from(mirrored);
-            let enough = |share: f32| share >= ENOUGH;
-            let Some((_, here)) = tangents[side].followed(&self.patches[n], MIN_EXPLAINED).filter(|way| enough(way.0))
-            else {
-                continue;
-            };
-            let other = Tangent::new(&self.patches[n]);
-            let Some((_, there)) = other.followed(&patches[side], 0.0).filter(|way| enough(way.0)) else { continue };
+            let patch = &self.patches[n];
+            let enough = |&(share, _): &(f32, Warp)| share >= ENOUGH;
+            let Some((_, here)) = tangents[side].followed(patch, MIN_EXPLAINED).filter(enough) else { continue };
+            let Some((_, there)) = Tangent::new(patch).followed(&patches[side], 0.0).filter(enough) else { continue };
             let index = self.places[n];
             let Some(other) = self.faces[index] else { continue };
             let score = likeness(&sides[side], &other.levels(), [here, there], MIN_FIT);

@@ -31,7 +31,7 @@ pub(super) const ENOUGH: f32 = 0.9;
 pub(super) struct Patch {
     /// Less the middle grey, in sixty-fourths, which is exact.
     values: [i16; LEN],
-    /// Sum of the squares of the inner values less their mean.
+    /// Sum of the squares of the inner values less their mean, in the same unit squared.
     contrast: f32,
 }
 
@@ -198,7 +198,7 @@ impl Tangent {
                 *along += sum;
             }
         }
-        (along.iter().map(|a| a * a).sum::<f32>() / patch.contrast.max(1e-3), along)
+        (along.iter().map(|a| a * a).sum::<f32>() / patch.contrast.max(1.0), along)
     }
 
     /// Which move of this picture the sum of the basis is; `None` if it
@@ -280,7 +280,6 @@ mod tests {
     }
 
     #[test]
-    #[inline(always)]
     fn wider_vectors_give_the_same_bits() {
         let here = Tangent::new(&picture(0.0, 0.0));
         let moved = picture(0.7, 0.05);
