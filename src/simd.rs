@@ -1,20 +1,17 @@
 //! One code for vectors of every width. Knows nothing of what it is used for.
 
-/// Defines a function that runs the inlined function after the `=`, compiled for the widest vectors that the machine has.
+/// Defines a function that runs the inlined function after the `=`, compiled for the widest vectors that the machine has, at
+/// most for those that are named first: `avx512` where much is streamed, `avx2` where little is kept in registers.
 /// Multiplications and additions are not fused, so that the bits are the same on every machine. Loops in it are written
 /// out: closures and iterators may stay calls there, without vectors.
 macro_rules! widest {
-    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $kind:ty),* $(,)?) -> $out:ty = $plain:path) => {
+    (avx512: $(#[$doc:meta])* fn $name:ident($($arg:ident: $kind:ty),* $(,)?) -> $out:ty = $plain:path) => {
         $(#[$doc])*
         fn $name($($arg: $kind),*) -> $out {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
                 fn avx512($($arg: $kind),*) -> $out {
-                    $plain($($arg),*)
-                }
-                #[target_feature(enable = "avx2")]
-                fn avx2($($arg: $kind),*) -> $out {
                     $plain($($arg),*)
                 }
                 if std::arch::is_x86_feature_detected!("avx512f")
@@ -24,6 +21,20 @@ macro_rules! widest {
                 {
                     // SAFETY: the machine has these, as was just asked.
                     return unsafe { avx512($($arg),*) };
+                }
+            }
+            widest! { avx2: fn narrower($($arg: $kind),*) -> $out = $plain }
+            narrower($($arg),*)
+        }
+    };
+    (avx2: $(#[$doc:meta])* fn $name:ident($($arg:ident: $kind:ty),* $(,)?) -> $out:ty = $plain:path) => {
+        $(#[$doc])*
+        fn $name($($arg: $kind),*) -> $out {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2")]
+                fn avx2($($arg: $kind),*) -> $out {
+                    $plain($($arg),*)
                 }
                 if std::arch::is_x86_feature_detected!("avx2") {
                     // SAFETY: the machine has AVX2, as was just asked.

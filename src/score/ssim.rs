@@ -173,7 +173,7 @@ fn centre(total: u64, pixels: usize) -> f32 {
     (total / pixels as u64) as f32
 }
 
-widest! {
+widest! { avx512:
     /// Each window's mean (less the centre) and variance.
     fn moments(pixels: &[u8], centre: f32, width: usize, height: usize) -> (Vec<f32>, Vec<f32>) = moments_plain
 }
@@ -205,7 +205,7 @@ pub(super) fn different_sizes(metric: &str, a: (u32, u32), b: (u32, u32)) -> Err
     )
 }
 
-widest! {
+widest! { avx512:
     /// The sum over all windows of one channel's SSIM.
     fn channel_sum(a: &Channel, b: &Channel, width: usize, height: usize) -> f64 = channel_sum_plain
 }
@@ -233,7 +233,7 @@ fn channel_sum_plain(a: &Channel, b: &Channel, width: usize, height: usize) -> f
     total
 }
 
-widest! {
+widest! { avx512:
     /// The sum over all windows and channels of two images that are compared once: what [`channel_sum`] gives of prepared ones,
     /// bit by bit, without keeping their moments.
     fn fresh_sum(a: &RgbImage, b: &RgbImage) -> f64 = fresh_sum_plain

@@ -165,7 +165,7 @@ const LANES: usize = 8;
 /// Products of each with each.
 const PRODUCTS: usize = (UNKNOWNS + 1) * (UNKNOWNS + 2) / 2;
 
-widest! {
+widest! { avx2:
     /// The sums over all pixels of the target that the source, so moved, covers; and how many these are.
     fn sums(target: &Grey<SIDE>, source: &Grey<SIDE>, warp: &Warp) -> (Sums, usize) = sums_plain
 }

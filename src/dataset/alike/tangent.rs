@@ -218,7 +218,7 @@ impl Tangent {
     }
 }
 
-widest! {
+widest! { avx2:
     fn followed(tangent: &Tangent, patch: &Patch, at_once: f32) -> Option<(f32, Warp)> = Tangent::followed_plain
 }
 
