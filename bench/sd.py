@@ -30,6 +30,7 @@ import warnings
 
 warnings.filterwarnings("ignore")
 HERE = pathlib.Path(__file__).resolve().parent
+ENVIRONMENT = {**os.environ, "OMP_WAIT_POLICY": "passive"}
 
 
 def tokenizer_files(folder: pathlib.Path, pad: str) -> None:
@@ -131,9 +132,8 @@ def make(folder: pathlib.Path, name: str) -> None:
 def birdaug(options: argparse.Namespace, work: pathlib.Path, *more: str) -> tuple[float, float, float, float]:
     """Images by `birdaug generate`: seconds of a step, of a decoding and of a batch, peak MiB of the process."""
     command = [str(options.birdaug), "-v", "generate", *more, "--out", str(work / "out"), "--cache", str(work / "cache")]
-    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
     said = work / "said.txt"
-    with open(said, "w") as log, subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=log) as run:
+    with open(said, "w") as log, subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=log) as run:
         peak = 0
         # The kernel's own figure for a child begins with what its parent held.
         while run.poll() is None:
@@ -344,7 +344,6 @@ seeds = [0]
 
 def build(options: argparse.Namespace) -> None:
     """What an image adds to a build, over its steps alone: builds of one image and of `--count` more, each from nothing."""
-    few, many = 1, 1 + options.count
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         subprocess.run([options.birdaug, "-q", "sample", folder / "birds"], check=True)
@@ -357,18 +356,19 @@ def build(options: argparse.Namespace) -> None:
             shutil.rmtree(folder / "cache", ignore_errors=True)
             command = [options.birdaug, "-q", "-C", folder, "build", "recipe.toml", "--until", "candidates", "--cache", "cache"]
             started = time.perf_counter()
-            subprocess.run(command, check=True, env={**os.environ, "OMP_WAIT_POLICY": "passive"}, stdout=subprocess.DEVNULL)
+            subprocess.run(command, check=True, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
             return time.perf_counter() - started
 
         for precision in options.precision:
             one, added, steps = [], [], []
             for _ in range(options.rounds):
-                one.append(built(few, precision))
-                added.append((built(many, precision) - one[-1]) / options.count)
-                step, *_ = birdaug(
+                one.append(built(1, precision))
+                added.append((built(1 + options.count, precision) - one[-1]) / options.count)
+                _, decode, batch, _ = birdaug(
                     options, options.work, str(options.work / "sd15"), "--prompt", "a bird", "--size", str(options.size), "--steps",
-                    str(options.steps), "--count", "2", "--batch", "1", "--precision", precision)
-                steps.append(step * options.steps)
+                    str(options.steps), "--count", "3", "--batch", "1", "--precision", precision)
+                # All that a batch does but decode: its steps as they were, slow ones among them.
+                steps.append(batch - decode)
             one, added, steps = map(statistics.median, (one, added, steps))
             print(f"{precision}, {options.size}x{options.size}, {options.steps} steps: a build of one image {one:.1f} s, each further image "
                   f"{added:.2f} s, its steps alone {steps:.2f} s: {added / steps:.3f} times")

@@ -12,6 +12,8 @@ use super::tangent::{Patch, Tangent};
 
 /// Side of the grey picture in pixels.
 pub const SIDE: usize = 32;
+/// Side of the coarse picture that is made of it.
+pub(super) const COARSE: usize = SIDE / 2;
 /// Variance of grey values below which a picture is even.
 const EVEN: f64 = 9.0;
 
@@ -45,16 +47,17 @@ impl Face {
         (squares / n - (sum / n) * (sum / n) >= EVEN).then_some(Face { grey })
     }
 
-    /// How much two pictures are one, whichever of them was changed; the straight one of equals. Symmetric, but for
-    /// rounding.
+    /// How much two pictures are one, whichever of them was changed; the straight one of equals. Symmetric.
     pub fn likeness(&self, other: &Face) -> Likeness {
-        let one = self.levels();
+        // Which of the two is seen in the mirror shows in the last bits: always the same one.
+        let [first, second] = if self.grey <= other.grey { [self, other] } else { [other, self] };
+        let one = first.levels();
         let to = |two: &Levels| {
             let patches = [&one, two].map(|levels| Patch::new(&levels.coarse));
             let start = |of: usize| Tangent::new(&patches[of]).followed(&patches[1 - of], 0.0);
             likeness(&one, two, [0, 1].map(|of| start(of).map_or(Warp::default(), |(_, warp)| warp)), 0.0)
         };
-        let (straight, mirrored) = (to(&other.levels()), to(&Levels::new(other.picture().mirrored())));
+        let (straight, mirrored) = (to(&second.levels()), to(&Levels::new(second.picture().mirrored())));
         Likeness { score: straight.max(mirrored), mirrored: mirrored > straight }
     }
 

@@ -1,7 +1,7 @@
 //! How much of one small grey picture is the other, once it lies over it: the score by which copies are told from
 //! pictures of the same kind. Knows numbers, no photos.
 
-use super::face::SIDE;
+use super::face::{COARSE, SIDE};
 use super::register::{Grey, Warp, register};
 
 /// Side of a window, and how far apart windows are.
@@ -17,7 +17,7 @@ pub(super) struct Levels {
     pub full: Grey<SIDE>,
     /// Softened and centred, and softened at half the side.
     soft: Grey<SIDE>,
-    pub coarse: Grey<16>,
+    pub coarse: Grey<COARSE>,
 }
 
 impl Levels {
@@ -155,7 +155,7 @@ fn cubic(source: &Grey<SIDE>, warp: Warp) -> [[f64; SIDE]; SIDE] {
     // For each of the target's pixels along an axis the four that it is mixed from, and their shares.
     let taps = |axis: usize| -> [[(usize, f64); 4]; SIDE] {
         std::array::from_fn(|p| {
-            let at = warp.at(axis, p, SIDE).clamp(0.0, SIDE as f64 - 1.0);
+            let at = warp.inside(axis, p, SIDE);
             let weights = weights(at - (at as usize) as f64);
             std::array::from_fn(|i| ((at as usize + i).saturating_sub(1).min(SIDE - 1), weights[i]))
         })

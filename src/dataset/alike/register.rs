@@ -5,7 +5,7 @@
 //! each step fits `target = gain * source(warp) + bias + motion`, linear in six unknowns, by least squares. The order of
 //! additions is fixed: the same result on every machine.
 
-use super::face::SIDE;
+use super::face::{COARSE, SIDE};
 
 /// A square grey picture: `N` rows of `N` values in [0, 255], or less their mean.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,8 +38,8 @@ pub(super) const UNKNOWNS: usize = 6;
 
 impl Grey<SIDE> {
     /// Half the side, each value the mean of four.
-    pub fn halved(&self) -> Grey<16> {
-        let mut values = [[0.0; 16]; 16];
+    pub fn halved(&self) -> Grey<COARSE> {
+        let mut values = [[0.0; COARSE]; COARSE];
         for (rows, out) in self.values.as_chunks::<2>().0.iter().zip(&mut values) {
             for (x, value) in out.iter_mut().enumerate() {
                 *value = (rows[0][2 * x] + rows[0][2 * x + 1] + rows[1][2 * x] + rows[1][2 * x + 1]) / 4.0;
@@ -101,16 +101,21 @@ impl Warp {
     }
 
     /// Where the target's pixel `p` of an axis lies in a source of `side` pixels, be it beyond the source's edge.
-    pub fn at(&self, axis: usize, p: usize, side: usize) -> f64 {
+    fn at(&self, axis: usize, p: usize, side: usize) -> f64 {
         let centre = (side as f64 - 1.0) / 2.0;
         centre + (1.0 + self.stretch[axis]) * (p as f64 - centre) + self.shift[axis] * side as f64
+    }
+
+    /// The same, of what lies beyond the edge the edge itself.
+    pub fn inside(&self, axis: usize, p: usize, side: usize) -> f64 {
+        self.at(axis, p, side).clamp(0.0, side as f64 - 1.0)
     }
 
     /// Where the target's pixel `p` of an axis lies in a source of `side` pixels; `None` beyond the source's edge.
     pub fn place(&self, axis: usize, p: usize, side: usize) -> Option<f64> {
         let at = self.at(axis, p, side);
         // Up to half a pixel beyond the last centre is still inside the picture.
-        (at >= -0.5 && at <= side as f64 - 0.5).then(|| at.clamp(0.0, side as f64 - 1.0))
+        (at >= -0.5 && at <= side as f64 - 0.5).then(|| self.inside(axis, p, side))
     }
 }
 
