@@ -13,7 +13,7 @@
 use image::RgbImage;
 use rayon::prelude::*;
 
-use super::ssim_rows::{Filter, RADIUS, WINDOW, deviations, less_squares, product, similarity, sum, weights};
+use super::ssim_rows::{Filter, RADIUS, Row, WINDOW, deviations, less_squares, product, similarity, sum, weights};
 use crate::error::{Error, Result};
 
 /// An image ready to be compared with many: three planes of pixels with the local moments of each window.
@@ -183,7 +183,7 @@ fn moments_plain(pixels: &[u8], centre: f32, width: usize, height: usize) -> (Ve
     let weights = weights();
     let windows = (width - 2 * RADIUS) * (height - 2 * RADIUS);
     let (mut means, mut variances) = (Vec::with_capacity(windows), Vec::with_capacity(windows));
-    let (mut line, mut square, centres) = (vec![0.0; width], vec![0.0; width], vec![centre; width]);
+    let (mut line, mut square, centres) = (Row::new(width), Row::new(width), vec![centre; width]);
     let (mut mean, mut variance) = (Filter::new(width, 1), Filter::new(width, 1));
     for y in 0..height {
         deviations(&pixels[y * width..], &centres, &mut line);
@@ -214,7 +214,7 @@ widest! { avx512:
 fn channel_sum_plain(a: &Channel, b: &Channel, width: usize, height: usize) -> f64 {
     let weights = weights();
     let inner = width - 2 * RADIUS;
-    let (mut line_a, mut line_b, mut both) = (vec![0.0; width], vec![0.0; width], vec![0.0; width]);
+    let (mut line_a, mut line_b, mut both) = (Row::new(width), Row::new(width), Row::new(width));
     let (centres_a, centres_b) = (vec![a.centre; width], vec![b.centre; width]);
     let mut filter = Filter::new(width, 1);
     let mut total = 0.0;
@@ -245,7 +245,7 @@ fn fresh_sum_plain(a: &RgbImage, b: &RgbImage) -> f64 {
     let weights = weights();
     let n = 3 * width;
     let (centres_a, centres_b) = (centres(a), centres(b));
-    let (mut line_a, mut line_b, mut line) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
+    let (mut line_a, mut line_b, mut line) = (Row::new(n), Row::new(n), Row::new(n));
     let (mut mean_a, mut mean_b) = (Filter::new(width, 3), Filter::new(width, 3));
     let (mut variance_a, mut variance_b) = (Filter::new(width, 3), Filter::new(width, 3));
     let mut both = Filter::new(width, 3);

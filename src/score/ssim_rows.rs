@@ -5,6 +5,8 @@
 
 #![expect(clippy::needless_range_loop, reason = "iterators are not inlined into functions with target features")]
 
+use std::ops::{Deref, DerefMut};
+
 /// Pixels from a window's centre to its edge.
 pub(super) const RADIUS: usize = 5;
 /// Pixels a side of the window.
@@ -14,6 +16,8 @@ const C1: f32 = (0.01 * 255.0) * (0.01 * 255.0);
 const C2: f32 = (0.03 * 255.0) * (0.03 * 255.0);
 /// Independent partial sums of a row; fixed, so that the order of additions is.
 const LANES: usize = 16;
+/// Values in a cache line.
+const LINE: usize = 16;
 
 /// Half of the normalised Gaussian: the weights at distances 5, 4, 3, 2, 1, 0 from the centre.
 pub(super) fn gaussian() -> [f64; RADIUS + 1] {
@@ -26,35 +30,67 @@ pub(super) fn weights() -> [f32; RADIUS + 1] {
     gaussian().map(|weight| weight as f32)
 }
 
+/// A row of values that begins at a cache line: a vector that straddles two is read in twice the time.
+pub(super) struct Row {
+    values: Vec<f32>,
+    from: usize,
+    len: usize,
+}
+
+impl Row {
+    /// `len` zeros.
+    pub fn new(len: usize) -> Row {
+        let values = vec![0.0; len + LINE];
+        let from = values.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+        Row { values, from, len }
+    }
+}
+
+impl Deref for Row {
+    type Target = [f32];
+
+    #[inline(always)]
+    fn deref(&self) -> &[f32] {
+        &self.values[self.from..][..self.len]
+    }
+}
+
+impl DerefMut for Row {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.values[self.from..][..self.len]
+    }
+}
+
 /// A separable window moving down an image whose rows hold one channel, or several, pixel by pixel.
 pub(super) struct Filter {
     channels: usize,
     /// The last eleven rows after the horizontal pass, oldest overwritten first.
-    ring: Vec<f32>,
+    ring: [Row; WINDOW],
     /// The filtered row.
-    pub row: Vec<f32>,
+    pub row: Row,
 }
 
 impl Filter {
     pub fn new(width: usize, channels: usize) -> Filter {
         let inner = (width - 2 * RADIUS) * channels;
-        Filter { channels, ring: vec![0.0; WINDOW * inner], row: vec![0.0; inner] }
+        Filter { channels, ring: std::array::from_fn(|_| Row::new(inner)), row: Row::new(inner) }
     }
 
     /// Takes row `y` of the image, and says whether there is a filtered row now: that of `y - 10`.
     #[inline(always)]
     pub fn push(&mut self, y: usize, line: &[f32], weights: &[f32; RADIUS + 1]) -> bool {
-        let inner = self.row.len();
+        let inner = self.row.len;
         let mut taps: [&[f32]; WINDOW] = [&[]; WINDOW];
         for k in 0..WINDOW {
             taps[k] = &line[k * self.channels..][..inner];
         }
-        weigh(&taps, weights, &mut self.ring[y % WINDOW * inner..][..inner]);
+        weigh(&taps, weights, &mut self.ring[y % WINDOW]);
         if y + 1 < WINDOW {
             return false;
         }
         for k in 0..WINDOW {
-            taps[k] = &self.ring[(y + 1 + k) % WINDOW * inner..][..inner];
+            taps[k] = &self.ring[(y + 1 + k) % WINDOW];
         }
         weigh(&taps, weights, &mut self.row);
         true
