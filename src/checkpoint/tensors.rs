@@ -58,9 +58,9 @@ impl Stored {
         &self.bytes.bytes()[self.start..self.start + length]
     }
 
-    /// Lets go of the memory that its bytes take, if they are on disk too.
-    pub fn give_back(&self) {
-        self.bytes.give_back(self.start..self.start + self.data().len());
+    /// Lets go of the memory that a range of its bytes takes, if they are on disk too.
+    pub fn give_back(&self, range: Range<usize>) {
+        self.bytes.give_back(self.start + range.start..self.start + range.end);
     }
 }
 

@@ -20,7 +20,7 @@ pub fn keep_freed() {
 }
 
 /// Bytes freed for good after which they are given back.
-const GIVEN_BACK: usize = 256 << 20;
+const GIVEN_BACK: usize = 32 << 20;
 
 /// Says that so many bytes were freed for good, such as weights that were laid out anew: from time to time they go back to
 /// the kernel, so that a network is not held twice.

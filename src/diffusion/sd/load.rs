@@ -11,6 +11,7 @@ use super::adapters::{Adapter, Adapters};
 use super::lora::{Delta, Patches};
 use crate::checkpoint::tensors::{Dtype, Stored, Tensors};
 use crate::error::{Error, Result};
+use crate::nn::heap;
 
 /// Names of one kind of problem listed in one message at most.
 const LISTED: usize = 5;
@@ -175,7 +176,10 @@ impl Loader<'_> {
     }
 }
 
-/// A stored tensor in another kind on a device; at most one tensor is held twice.
+/// Values of a tensor that are held in both kinds at a time while they are rounded.
+const ROUNDED_AT_ONCE: usize = 1 << 18;
+
+/// A stored tensor in another kind on a device, read piece by piece: little more is held than the result.
 pub fn tensor(stored: &Stored, kind: Kind, device: Device) -> std::result::Result<Tensor, TchError> {
     let found = match stored.dtype {
         Dtype::Fp32 => Kind::Float,
@@ -185,8 +189,22 @@ pub fn tensor(stored: &Stored, kind: Kind, device: Device) -> std::result::Resul
         Dtype::Int64 => Kind::Int64,
     };
     let shape: Vec<i64> = stored.shape.iter().map(|&n| n as i64).collect();
-    let tensor = Tensor::f_from_data_size(stored.data(), &shape, found)?;
-    stored.give_back();
+    if found == kind {
+        let tensor = Tensor::f_from_data_size(stored.data(), &shape, found)?;
+        stored.give_back(0..stored.data().len());
+        return tensor.f_to_device(device);
+    }
     // Rounded on the CPU, so that every device gets the same weights.
-    tensor.f_to_kind(kind)?.f_to_device(device)
+    let tensor = Tensor::f_empty(&shape, (kind, Device::Cpu))?;
+    let (flat, mut at) = (tensor.f_view([-1])?, 0);
+    for piece in stored.data().chunks(ROUNDED_AT_ONCE * stored.dtype.width()) {
+        let values = (piece.len() / stored.dtype.width()) as i64;
+        let wide = Tensor::f_from_data_size(piece, &[values], found)?;
+        flat.f_narrow(0, at, values)?.f_copy_(&wide)?;
+        let from = at as usize * stored.dtype.width();
+        stored.give_back(from..from + piece.len());
+        at += values;
+    }
+    heap::freed(stored.data().len());
+    tensor.f_to_device(device)
 }
