@@ -212,7 +212,7 @@ pub fn held_out_score(image: Digest, photos: Digest, side: usize) -> Inputs {
 /// The highest likeness (as `audit` measures it: shifted, cropped, mirrored or brightened) of an image to any of a list of
 /// references but the one it started from.
 pub fn likeness_score(image: Digest, references: Digest, source: Option<Digest>) -> Inputs {
-    let inputs = Inputs::new("likeness score", 3).digest("image", image).digest("references", references);
+    let inputs = Inputs::new("likeness score", 4).digest("image", image).digest("references", references);
     match source {
         Some(source) => inputs.digest("source photo", source),
         None => inputs,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::decode;
 use super::likeness::{Levels, likeness};
 use super::register::{Grey, Warp};
-use super::tangent::{Patch, Tangent};
+use super::tangent::{MOVES, Patch, Tangent};
 
 /// Side of the grey picture in pixels.
 pub const SIDE: usize = 32;
@@ -54,7 +54,7 @@ impl Face {
         let one = first.levels();
         let to = |two: &Levels| {
             let patches = [&one, two].map(|levels| Patch::new(&levels.coarse));
-            let start = |of: usize| Tangent::new(&patches[of]).followed(&patches[1 - of], 0.0);
+            let start = |of: usize| Tangent::new(&patches[of]).followed(&patches[1 - of], &[0.0; MOVES]);
             likeness(&one, two, [0, 1].map(|of| start(of).map_or(Warp::default(), |(_, warp)| warp)), 0.0)
         };
         let (straight, mirrored) = (to(&second.levels()), to(&Levels::new(second.picture().mirrored())));

@@ -7,6 +7,7 @@
 mod face;
 mod index;
 mod likeness;
+mod moves;
 mod real_pairs;
 mod register;
 mod sketch;

@@ -167,9 +167,6 @@ struct Sums([[f64; UNKNOWNS + 1]; UNKNOWNS + 1]);
 const TARGET: usize = UNKNOWNS;
 /// Sums that run beside each other, of every eighth pixel of a row.
 const LANES: usize = 8;
-/// Products of each with each.
-const PRODUCTS: usize = (UNKNOWNS + 1) * (UNKNOWNS + 2) / 2;
-
 widest! { avx2:
     /// The sums over all pixels of the target that the source, so moved, covers; and how many these are.
     fn sums(target: &Grey<SIDE>, source: &Grey<SIDE>, warp: &Warp) -> (Sums, usize) = sums_plain
@@ -201,7 +198,7 @@ fn sums_plain(target: &Grey<SIDE>, source: &Grey<SIDE>, warp: &Warp) -> (Sums, u
     }
     let centre = (SIDE as f32 - 1.0) / 2.0;
     let distances: [f32; SIDE] = std::array::from_fn(|p| (p as f32 - centre) / SIDE as f32);
-    let mut sums = [[0.0f32; LANES]; PRODUCTS];
+    let mut sums = [[[0.0f32; LANES]; UNKNOWNS + 1]; UNKNOWNS + 1];
     let mut height = 0;
     let mut row = [[0.0; SIDE]; UNKNOWNS + 1];
     row[1] = covered;
@@ -229,27 +226,32 @@ fn sums_plain(target: &Grey<SIDE>, source: &Grey<SIDE>, warp: &Warp) -> (Sums, u
         for (x, covered) in covered.iter().enumerate() {
             row[TARGET][x] = target.values[y][x] * covered;
         }
-        // By index: this is where an audit spends its time, and so the sums stay in registers.
-        for k in 0..SIDE / LANES {
-            let mut n = 0;
-            for i in 0..UNKNOWNS + 1 {
-                let a = &row[i].as_chunks::<LANES>().0[k];
-                for b in &row[i..] {
-                    let b = &b.as_chunks::<LANES>().0[k];
-                    for lane in 0..LANES {
-                        sums[n][lane] += a[lane] * b[lane];
-                    }
-                    n += 1;
-                }
+        add::<0>(&row, &mut sums);
+        add::<1>(&row, &mut sums);
+        add::<2>(&row, &mut sums);
+        add::<3>(&row, &mut sums);
+        add::<4>(&row, &mut sums);
+        add::<5>(&row, &mut sums);
+        add::<TARGET>(&row, &mut sums);
+    }
+    let sum = |lanes: [f32; LANES]| lanes.iter().map(|&sum| f64::from(sum)).sum();
+    (Sums(sums.map(|row| row.map(sum))), width * height)
+}
+
+/// Adds the products of a row's `I`-th factor with those from it on. One factor at a time: its sums stay in registers.
+#[inline(always)]
+fn add<const I: usize>(row: &[[f32; SIDE]; UNKNOWNS + 1], sums: &mut [[[f32; LANES]; UNKNOWNS + 1]; UNKNOWNS + 1]) {
+    let mut own = sums[I];
+    for k in 0..SIDE / LANES {
+        let a = &row[I].as_chunks::<LANES>().0[k];
+        for j in I..UNKNOWNS + 1 {
+            let b = &row[j].as_chunks::<LANES>().0[k];
+            for lane in 0..LANES {
+                own[j][lane] += a[lane] * b[lane];
             }
         }
     }
-    let mut out = [[0.0; UNKNOWNS + 1]; UNKNOWNS + 1];
-    let mut sums = sums.iter().map(|lanes| lanes.iter().map(|&sum| f64::from(sum)).sum());
-    for (i, row) in out.iter_mut().enumerate() {
-        row[i..].iter_mut().zip(&mut sums).for_each(|(out, sum)| *out = sum);
-    }
-    (Sums(out), width * height)
+    sums[I] = own;
 }
 
 impl Sums {

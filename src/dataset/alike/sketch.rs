@@ -13,19 +13,19 @@ use super::face::SIDE;
 use super::register::Grey;
 
 /// Frequencies each way.
-const LOW: usize = 8;
+pub(super) const LOW: usize = 8;
 /// Values of each part: half of the frequencies (the mean brightness, among the even ones, is 0).
-const PART: usize = LOW * LOW / 2;
+pub(super) const PART: usize = LOW * LOW / 2;
 /// The length of a sketch; its square is the product of equal ones.
-const LENGTH: f64 = 8192.0;
+pub(super) const LENGTH: f64 = 8192.0;
 /// Sketches that are multiplied at once.
 const LANES: usize = 8;
 
-/// Frequencies that are even from left to right, and those that are odd.
+/// Frequencies that are even from left to right, and those that are odd; row by row of `LOW`, every second one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sketch {
-    even: [i16; PART],
-    odd: [i16; PART],
+    pub even: [i16; PART],
+    pub odd: [i16; PART],
 }
 
 impl Sketch {

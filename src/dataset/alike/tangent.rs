@@ -24,7 +24,7 @@ const CENTRE: f64 = (SIDE as f64 - 1.0) / 2.0;
 
 /// Moves after which each of two pictures must explain `ENOUGH` of the other if they are copies. Of 4000 copies of photos
 /// none had less either way; of pairs of photos that are followed, one in fourteen has more.
-const MOVES: usize = 2;
+pub(super) const MOVES: usize = 2;
 pub(super) const ENOUGH: f32 = 0.9;
 
 /// A coarse picture as what is explained.
@@ -57,17 +57,6 @@ impl Patch {
             squares += value * value;
         }
         Patch { values, contrast: (squares - sum * sum / INNER as f64) as f32 }
-    }
-
-    /// Asks for it from memory, for soon.
-    #[inline(always)]
-    pub fn fetch(&self) {
-        #[cfg(target_arch = "x86_64")]
-        for line in self.values.chunks(32) {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            // SAFETY: a hint, which reads nothing.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
-        }
     }
 
     #[inline(always)]
@@ -159,21 +148,21 @@ impl Tangent {
     }
 
     /// The share of the patch's contrast (in [0, 1]) that small moves of this picture explain once the patch was moved, and
-    /// that move: as often as it takes to explain `ENOUGH`, at most `MOVES` times. `None` if they explain less than
-    /// `at_once` of the unmoved one, or if it is no picture like this one.
-    pub fn followed(&self, patch: &Patch, at_once: f32) -> Option<(f32, Warp)> {
-        walked(self, patch, at_once, MOVES, ENOUGH)
+    /// that move: as often as it takes to explain `ENOUGH`, at most `MOVES` times. `None` if they explain less than is given
+    /// for the unmoved one, and for that which was moved once, or if it is no picture like this one.
+    pub fn followed(&self, patch: &Patch, least: &[f32; MOVES]) -> Option<(f32, Warp)> {
+        walked(self, patch, least, ENOUGH)
     }
 
     #[inline(always)]
-    fn walk(&self, patch: &Patch, at_once: f32, moves: usize, enough: f32) -> Option<(f32, Warp)> {
+    fn walk(&self, patch: &Patch, least: &[f32], enough: f32) -> Option<(f32, Warp)> {
         let mut warp = Warp::default();
         let patch = patch.wide();
         let (mut share, mut along) = self.share(&patch);
-        if share < at_once {
-            return None;
-        }
-        for _ in 0..moves {
+        for &least in least {
+            if share < least {
+                return None;
+            }
             if share >= enough {
                 break;
             }
@@ -220,8 +209,8 @@ impl Tangent {
 }
 
 widest! { avx2:
-    /// [`Tangent::followed`] with at most so many moves, until so much is explained.
-    fn walked(tangent: &Tangent, patch: &Patch, at_once: f32, moves: usize, enough: f32) -> Option<(f32, Warp)> = Tangent::walk
+    /// [`Tangent::followed`] until so much is explained, with a move for each of the least shares that go on.
+    fn walked(tangent: &Tangent, patch: &Patch, least: &[f32], enough: f32) -> Option<(f32, Warp)> = Tangent::walk
 }
 
 /// Places of the inner pixels, row by row.
@@ -274,12 +263,12 @@ mod tests {
             // Most of what is not explained at once is then.
             let left = 1.0 - here.share(&moved.wide()).0;
             let bound = 1.0 - 0.3 * left;
-            let followed = walked(&here, &moved, 0.0, 3, bound).unwrap().0;
+            let followed = walked(&here, &moved, &[0.0; 3], bound).unwrap().0;
             assert!(left > 0.001 && followed >= bound, "{right} {wider}: {left} {followed}");
         }
         let turned = picture(0.0, 0.0);
         let turned = patch(|i| grey(&turned, i % SIDE * SIDE + i / SIDE) + 128.0);
-        assert!(walked(&here, &turned, 0.0, 3, 0.8).is_none_or(|(share, _)| share < 0.8));
+        assert!(walked(&here, &turned, &[0.0; 3], 0.8).is_none_or(|(share, _)| share < 0.8));
     }
 
     #[test]
@@ -287,15 +276,17 @@ mod tests {
         let here = Tangent::new(&picture(0.0, 0.0));
         let moved = picture(0.7, 0.05);
         let share = here.share(&moved.wide()).0;
-        assert!(here.followed(&moved, share).is_some() && here.followed(&moved, share.next_up()).is_none());
+        assert!(
+            here.followed(&moved, &[share, 0.0]).is_some() && here.followed(&moved, &[share.next_up(), 0.0]).is_none()
+        );
         for n in 0..400 {
             let bound = 0.8 + n as f32 / 2000.0;
-            for (at_once, enough) in [(bound, bound), (0.0, bound)] {
-                let found = walked(&here, &moved, at_once, 2, enough);
-                assert_eq!(found, here.walk(&moved, at_once, 2, enough), "{at_once} {enough}");
+            for (least, enough) in [([bound, 0.0], bound), ([0.0, 0.0], bound), ([0.0, bound], 1.0)] {
+                let found = walked(&here, &moved, &least, enough);
+                assert_eq!(found, here.walk(&moved, &least, enough), "{least:?} {enough}");
             }
             let other = picture(n as f64 / 100.0 - 2.0, n as f64 / 4000.0);
-            assert_eq!(here.followed(&other, 0.0), here.walk(&other, 0.0, MOVES, ENOUGH), "{n}");
+            assert_eq!(here.followed(&other, &[0.0; MOVES]), here.walk(&other, &[0.0; MOVES], ENOUGH), "{n}");
         }
     }
 
@@ -303,7 +294,7 @@ mod tests {
     fn a_picture_without_slopes_explains_nothing_and_is_nothing() {
         let even = patch(|_| 77.0);
         assert!(Tangent::new(&even).share(&picture(0.0, 0.0).wide()).0 < 1e-3);
-        assert!(walked(&Tangent::new(&even), &picture(0.0, 0.0), 0.0, 3, 0.1).is_none());
+        assert!(walked(&Tangent::new(&even), &picture(0.0, 0.0), &[0.0; 3], 0.1).is_none());
         assert!(Tangent::new(&picture(0.0, 0.0)).share(&even.wide()).0 < 1e-3);
     }
 }
