@@ -188,10 +188,15 @@ fn fetch_into(store: &Store, spec: &hub::Spec, progress: &Progress) -> Result<Pa
         }
     };
     let folder = hub::fetch(spec, store.dir(), &|file, have, total| {
+        if total < MEGABYTE {
+            return;
+        }
         let (have, total) = ((have / MEGABYTE) as usize, total.div_ceil(MEGABYTE) as usize);
         if running.borrow().as_ref().is_none_or(|(name, _)| name != file) {
             finish();
-            let mut task = progress.task(&format!("fetch {file}"), total, "megabyte");
+            // As short as a line is, `fetch unet/model`.
+            let name = file.trim_end_matches(".safetensors").replace("diffusion_pytorch_", "");
+            let mut task = progress.task(&format!("fetch {name}"), total, "megabyte");
             task.resume(have);
             running.replace(Some((file.to_string(), task)));
         }

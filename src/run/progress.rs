@@ -65,7 +65,7 @@ impl Progress {
     /// Starts a task of `total` units; `unit` is one of them in words ("image", "step").
     pub fn task(&self, name: &str, total: usize, unit: &'static str) -> Task<'_> {
         let bar = self.bars.add(ProgressBar::new(total as u64));
-        let template = "{prefix:>22} {bar:28.cyan/dim} {pos:>6}/{len} {msg}";
+        let template = "{prefix:>22} {bar:28.cyan/dim} {pos:>6}/{len} {wide_msg}";
         bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_prefix(name.to_string());
         bar.tick();

@@ -201,9 +201,9 @@ pub fn tensor(stored: &Stored, kind: Kind, device: Device) -> std::result::Resul
         let values = (piece.len() / stored.dtype.width()) as i64;
         let wide = Tensor::f_from_data_size(piece, &[values], found)?;
         flat.f_narrow(0, at, values)?.f_copy_(&wide)?;
-        let from = at as usize * stored.dtype.width();
-        stored.give_back(from..from + piece.len());
         at += values;
+        // From the start: what is read next maps pages before it again.
+        stored.give_back(0..at as usize * stored.dtype.width());
     }
     heap::freed(stored.data().len());
     tensor.f_to_device(device)
