@@ -45,14 +45,14 @@ impl Resnet {
 
     /// `x` `[batch, inputs, h, w]`; `time` `[batch, channels]`, already through SiLU.
     pub fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Out {
-        let mut h = self.conv1.forward(&self.norm1.forward(x)?.f_silu()?)?;
+        let mut h = self.conv1.forward(&self.norm1.forward_silu(x)?)?;
         if let (Some(map), Some(time)) = (&self.time, time) {
-            h = h.f_add(&map.forward(time)?.f_unsqueeze(-1)?.f_unsqueeze(-1)?)?;
+            h = h.f_add_(&map.forward(time)?.f_unsqueeze(-1)?.f_unsqueeze(-1)?)?;
         }
-        let h = self.conv2.forward(&self.norm2.forward(&h)?.f_silu()?)?;
+        let mut h = self.conv2.forward(&self.norm2.forward_silu(&h)?)?;
         let sum = match &self.shortcut {
-            Some(shortcut) => shortcut.forward(x)?.f_add(&h)?,
-            None => x.f_add(&h)?,
+            Some(shortcut) => h.f_add_(&shortcut.forward(x)?)?,
+            None => h.f_add_(x)?,
         };
         if self.scale == 1.0 { Ok(sum) } else { sum.f_div_scalar(self.scale) }
     }

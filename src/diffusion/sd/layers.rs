@@ -87,6 +87,11 @@ impl GroupNorm {
     pub fn forward(&self, x: &Tensor) -> Out {
         x.f_group_norm(self.groups, Some(&self.weight), Some(&self.bias), self.epsilon, false)
     }
+
+    /// The same through SiLU, in place: at full resolution memory is what these take.
+    pub fn forward_silu(&self, x: &Tensor) -> Out {
+        self.forward(x)?.f_silu_()
+    }
 }
 
 /// Layer normalisation of the last dimension (Ba et al. 2016).

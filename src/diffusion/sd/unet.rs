@@ -273,7 +273,7 @@ impl Unet {
                 x = pieces.run(vec![x], Box::new(move |x| double.forward(&x[0], (h, w))))?;
             }
         }
-        self.last.forward(&self.last_norm.forward(&x)?.f_silu()?)?.f_to_kind(Kind::Float)
+        self.last.forward(&self.last_norm.forward_silu(&x)?)?.f_to_kind(Kind::Float)
     }
 
     /// Attention blocks in the order in which they run.

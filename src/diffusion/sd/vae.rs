@@ -122,7 +122,7 @@ impl Encoder {
                 x = halve.forward(&x)?;
             }
         }
-        let x = self.last.forward(&self.norm.forward(&self.middle.forward(&x)?)?.f_silu()?)?;
+        let x = self.last.forward(&self.norm.forward_silu(&self.middle.forward(&x)?)?)?;
         match &self.quant {
             Some(quant) => quant.forward(&x),
             None => Ok(x),
@@ -180,7 +180,7 @@ impl Decoder {
                 x = double.forward(&x, (2 * h, 2 * w))?;
             }
         }
-        self.last.forward(&self.norm.forward(&x)?.f_silu()?)
+        self.last.forward(&self.norm.forward_silu(&x)?)
     }
 }
 
