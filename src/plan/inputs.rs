@@ -138,7 +138,7 @@ pub fn fine_tuned(checkpoint: Digest, lora: Digest) -> Digest {
 
 /// A Stable Diffusion checkpoint, by the digest of its files.
 pub fn stable_diffusion_model(checkpoint: Digest) -> Inputs {
-    Inputs::new("stable-diffusion model", 2).digest("generator.model", checkpoint)
+    Inputs::new("stable-diffusion model", 3).digest("generator.model", checkpoint)
 }
 
 /// What tells one candidate from the others of its generator and settings.

@@ -1,9 +1,11 @@
 //! The blocks that the U-Net and the autoencoder share: residual blocks and changes of resolution.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::layers::{Conv, GroupNorm, Linear, Out};
 use super::load::Loader;
+use crate::nn::blocks::channels_last;
+use crate::nn::packed;
 
 /// Two convolutions, normalised before (He et al. 2016), the timestep's embedding added between them.
 pub struct Resnet {
@@ -70,7 +72,7 @@ impl Downsample {
     /// `[batch, channels, h, w]` to `[batch, channels, h / 2, w / 2]`.
     pub fn forward(&self, x: &Tensor) -> Out {
         match self.1 {
-            0 => self.0.forward(&crate::nn::blocks::channels_last(&x.f_constant_pad_nd([0, 1, 0, 1])?)?),
+            0 => self.0.forward(&channels_last(&x.f_constant_pad_nd([0, 1, 0, 1])?)?),
             _ => self.0.forward(x),
         }
     }
@@ -88,5 +90,81 @@ impl Upsample {
     /// size.
     pub fn forward(&self, x: &Tensor, size: (i64, i64)) -> Out {
         self.0.forward(&x.f_upsample_nearest2d([size.0, size.1], None, None)?)
+    }
+}
+
+/// [`Upsample`] to twice the size without ever laying out the larger image: where a window of three looks at pixels that were
+/// doubled, two of them are one, so that each of the four pixels that one becomes has a window of its own of 2x2 small pixels,
+/// in which weights of the same pixel are added beforehand. 4/9 of the multiplications, and the same sums but for rounding.
+pub struct Doubling {
+    /// By row and column in the doubled pixel, row by row.
+    windows: [packed::Weight; 4],
+    bias: Tensor,
+}
+
+impl Doubling {
+    pub fn load(from: &Loader<'_>, channels: i64) -> Doubling {
+        let from = from.sub("conv");
+        let (weight, bias) = (from.get("weight", &[channels, channels, 3, 3]), from.get("bias", &[channels]));
+        let windows = [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(row, column)| {
+            // Where the loader found nothing it says so itself.
+            let window = window(&weight, row, column).unwrap_or_else(|_| weight.shallow_clone());
+            packed::Weight::new(window, from.inference())
+        });
+        Doubling { windows, bias }
+    }
+
+    /// `[batch, channels, h, w]` to `[batch, channels, 2 h, 2 w]`, channels innermost in memory.
+    pub fn forward(&self, x: &Tensor) -> Out {
+        let (batch, channels, h, w) = x.size4()?;
+        let doubled = Tensor::f_empty([batch, h, 2, w, 2, channels], (x.kind(), x.device()))?;
+        for (i, window) in self.windows.iter().enumerate() {
+            let (row, column) = (i as i64 / 2, i as i64 % 2);
+            let y = window.conv2d(x, &self.bias, 1, 1)?.f_narrow(2, row, h)?.f_narrow(3, column, w)?;
+            doubled.f_select(4, column)?.f_select(2, row)?.f_copy_(&y.f_permute([0, 2, 3, 1])?)?;
+        }
+        doubled.f_view([batch, 2 * h, 2 * w, channels])?.f_permute([0, 3, 1, 2])
+    }
+}
+
+/// Of a 3x3 kernel `[outputs, inputs, 3, 3]` the 2x2 one of a row and a column in the doubled pixel.
+fn window(weight: &Tensor, row: i64, column: i64) -> Out {
+    let halve = |x: &Tensor, axis: i64, second: i64| -> Out {
+        let alone = x.f_narrow(axis, 2 * second, 1)?;
+        let both = x.f_narrow(axis, 1 - second, 2)?.f_sum_dim_intlist(axis, true, Kind::Float)?;
+        Tensor::f_cat(&if second == 0 { [alone, both] } else { [both, alone] }, axis)
+    };
+    let sums = halve(&halve(&weight.f_to_kind(Kind::Float)?, 2, row)?, 3, column)?;
+    channels_last(&sums.f_to_kind(weight.kind())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    #[test]
+    fn doubling_is_upsampling_and_convolving() {
+        let waves = |shape: &[i64], step: f64| {
+            let numel = shape.iter().product::<i64>();
+            (Tensor::arange(numel, (Kind::Float, Device::Cpu)) * step).sin().view(shape)
+        };
+        let (weight, bias) = (waves(&[8, 8, 3, 3], 0.37), waves(&[8], 0.9));
+        for (h, w) in [(1, 1), (1, 3), (4, 5)] {
+            let x = channels_last(&waves(&[2, 8, h, w], 0.73)).unwrap();
+            let wanted = x.upsample_nearest2d([2 * h, 2 * w], None, None).conv2d(
+                &weight,
+                Some(&bias),
+                [1, 1],
+                [1, 1],
+                [1, 1],
+                1,
+            );
+            let windows = [(0, 0), (0, 1), (1, 0), (1, 1)]
+                .map(|(row, column)| packed::Weight::new(window(&weight, row, column).unwrap(), true));
+            let found = Doubling { windows, bias: bias.shallow_clone() }.forward(&x).unwrap();
+            assert_eq!(found.size(), wanted.size());
+            assert!((found - wanted).abs().max().double_value(&[]) < 1e-4, "{h} {w}");
+        }
     }
 }

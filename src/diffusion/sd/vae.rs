@@ -3,7 +3,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::blocks::{Downsample, Resnet, ResnetConfig, Upsample};
+use super::blocks::{Doubling, Downsample, Resnet, ResnetConfig};
 use super::layers::{Conv, GroupNorm, Linear, Out, attend};
 use super::load::Loader;
 use crate::checkpoint::config::VaeConfig;
@@ -135,7 +135,7 @@ struct Decoder {
     quant: Option<Conv>,
     first: Conv,
     middle: Middle,
-    levels: Vec<(Vec<Resnet>, Option<Upsample>)>,
+    levels: Vec<(Vec<Resnet>, Option<Doubling>)>,
     norm: GroupNorm,
     last: Conv,
 }
@@ -153,7 +153,7 @@ impl Decoder {
                 .map(|block| resnet(&from.sub(format!("resnets.{block}")), config, inputs(block), channels[level]));
             let blocks = blocks.collect();
             let doubles = level + 1 < channels.len();
-            (blocks, doubles.then(|| Upsample::load(&from.sub("upsamplers.0"), channels[level])))
+            (blocks, doubles.then(|| Doubling::load(&from.sub("upsamplers.0"), channels[level])))
         });
         Decoder {
             quant: config.post_quant_conv.then(|| Conv::load(&all.sub("post_quant_conv"), latent, latent, 1)),
@@ -176,8 +176,7 @@ impl Decoder {
                 x = block.forward(&x, None)?;
             }
             if let Some(double) = double {
-                let (_, _, h, w) = x.size4()?;
-                x = double.forward(&x, (2 * h, 2 * w))?;
+                x = double.forward(&x)?;
             }
         }
         self.last.forward(&self.norm.forward_silu(&x)?)
