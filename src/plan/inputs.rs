@@ -138,7 +138,7 @@ pub fn fine_tuned(checkpoint: Digest, lora: Digest) -> Digest {
 
 /// A Stable Diffusion checkpoint, by the digest of its files.
 pub fn stable_diffusion_model(checkpoint: Digest) -> Inputs {
-    Inputs::new("stable-diffusion model", 3).digest("generator.model", checkpoint)
+    Inputs::new("stable-diffusion model", 2).digest("generator.model", checkpoint)
 }
 
 /// What tells one candidate from the others of its generator and settings.
@@ -159,7 +159,12 @@ pub struct CandidateOf<'a> {
 
 /// One candidate image; its noise is the stream of this key.
 pub fn candidate(settings: &Generator, of: &CandidateOf<'_>) -> Inputs {
-    let inputs = Inputs::new("candidate", 1).digest("generator", of.generator).text("species", of.species);
+    // Each kind of network has its own version: a change to one's arithmetic makes no image of the other again.
+    let version = match settings.kind {
+        GeneratorKind::Ddpm(_) => 1,
+        GeneratorKind::StableDiffusion(_) => 2,
+    };
+    let inputs = Inputs::new("candidate", version).digest("generator", of.generator).text("species", of.species);
     let inputs = match (of.prompt, &settings.kind) {
         (Some(prompt), GeneratorKind::StableDiffusion(model)) => {
             let inputs =
