@@ -109,23 +109,23 @@ impl<'f> Index<'f> {
     /// The hinted ones that are like the face.
     fn confirmed(&self, face: &Face, sketch: &Sketch, hints: Vec<Hint>, least: f64) -> Vec<Found> {
         let moves = Moves::new(sketch);
-        let hints: Vec<Hint> = (hints.iter().enumerate())
-            .filter(|&(k, &(n, mirrored))| {
-                if let Some(&(ahead, _)) = hints.get(k + AHEAD) {
-                    simd::fetch(&self.own[ahead]);
-                }
-                moves.explained(&self.own[n], mirrored) >= MIN_MOVED
-            })
-            .map(|(_, &hint)| hint)
-            .collect();
-        if hints.is_empty() {
+        let mut near: Vec<Hint> = Vec::new();
+        for (k, &(n, mirrored)) in hints.iter().enumerate() {
+            if let Some(&(ahead, _)) = hints.get(k + AHEAD) {
+                simd::fetch(&self.own[ahead]);
+            }
+            if moves.explained(&self.own[n], mirrored) >= MIN_MOVED {
+                near.push((n, mirrored));
+            }
+        }
+        if near.is_empty() {
             return Vec::new();
         }
         let sides = [face.levels(), Levels::new(face.picture().mirrored())];
         let patches = [0, 1].map(|side: usize| Patch::new(&sides[side].coarse));
         let tangents = [0, 1].map(|side: usize| Tangent::new(&patches[side]));
         let mut found: Vec<Found> = Vec::new();
-        for (n, mirrored) in hints {
+        for (n, mirrored) in near {
             let side = usize::from(mirrored);
             let patch = &self.patches[n];
             let enough = |&(share, _): &(f32, Warp)| share >= ENOUGH;

@@ -6,12 +6,13 @@
 //! than a sketch has and what comes in over the picture's edge are left out. Products are in integers: the same on every
 //! machine.
 
-use std::f64::consts::{FRAC_1_SQRT_2, PI};
+use std::f64::consts::PI;
 use std::sync::OnceLock;
 
 use super::face::SIDE;
 use super::register::UNKNOWNS;
-use super::sketch::{LENGTH, LOW, PART, Sketch};
+use super::sketch::{LENGTH, LOW, PART, Sketch, angle, wave};
+use super::tangent::orthonormalise;
 
 /// The sketch and its four derivatives.
 const KINDS: usize = UNKNOWNS - 1;
@@ -34,23 +35,12 @@ impl Moves {
         let [slope, stretch] = derivatives();
         let across = |map: &Map| own.map(|row| map.map(|to| (0..LOW).map(|l| to[l] * row[l]).sum()));
         let down = |map: &Map| map.map(|to| std::array::from_fn(|l| (0..LOW).map(|k| to[k] * own[k][l]).sum()));
-        let mut basis = [own, across(slope), down(slope), across(stretch), down(stretch)];
-        for j in 0..KINDS {
-            // A constant is explained by any picture.
-            basis[j][0][0] = 0.0;
-            let (done, rest) = basis.split_at_mut(j);
-            let row = rest[0].as_flattened_mut();
-            let whole = length(row);
-            for other in done.iter().map(|other| other.as_flattened()) {
-                let along: f64 = row.iter().zip(other).map(|(a, b)| a * b).sum();
-                row.iter_mut().zip(other).for_each(|(value, o)| *value -= along * o);
-            }
-            let left = length(row);
-            row.iter_mut().for_each(|value| *value = if left > 1e-6 * whole { *value / left } else { 0.0 });
-        }
-        let part = |odd: usize| {
-            basis.map(|row| std::array::from_fn(|i| libm::round(row.as_flattened()[2 * i + odd] * LENGTH) as i16))
-        };
+        let mut basis = [own, across(slope), down(slope), across(stretch), down(stretch)]
+            .map(|map| -> [f64; LOW * LOW] { std::array::from_fn(|i| map[i / LOW][i % LOW]) });
+        // A constant is explained by any picture.
+        basis.iter_mut().for_each(|row| row[0] = 0.0);
+        orthonormalise(&mut basis);
+        let part = |odd: usize| basis.map(|row| std::array::from_fn(|i| libm::round(row[2 * i + odd] * LENGTH) as i16));
         Moves { even: part(0), odd: part(1) }
     }
 
@@ -81,18 +71,11 @@ fn squares_plain(moves: &Moves, other: &Sketch, sign: i32) -> f64 {
     squares
 }
 
-fn length(values: &[f64]) -> f64 {
-    libm::sqrt(values.iter().map(|value| value * value).sum::<f64>())
-}
-
 /// Of the cosines of a sketch along one axis: their derivatives by shift, and by stretch about the middle.
 fn derivatives() -> &'static [Map; 2] {
     static MAPS: OnceLock<[Map; 2]> = OnceLock::new();
     MAPS.get_or_init(|| {
-        let angle = |k: usize, x: usize| PI * k as f64 * (2 * x + 1) as f64 / (2 * SIDE) as f64;
-        let scale = |k: usize| if k == 0 { FRAC_1_SQRT_2 } else { 1.0 };
-        let wave = |k: usize, x: usize| scale(k) * libm::cos(angle(k, x));
-        let slope = |k: usize, x: usize| -scale(k) * libm::sin(angle(k, x)) * PI * k as f64 / SIDE as f64;
+        let slope = |k: usize, x: usize| -libm::sin(angle(k, x)) * PI * k as f64 / SIDE as f64;
         let place = |x: usize| x as f64 - (SIDE as f64 - 1.0) / 2.0;
         let map = |of: &dyn Fn(usize, usize) -> f64| -> Map {
             let sum = |to: usize, from: usize| (0..SIDE).map(|x| wave(to, x) * of(from, x)).sum::<f64>();

@@ -38,15 +38,21 @@ impl Sketch {
     }
 }
 
+/// Where pixel `x` lies on the `k`-th wave.
+pub(super) fn angle(k: usize, x: usize) -> f64 {
+    std::f64::consts::PI * k as f64 * (2 * x + 1) as f64 / (2 * SIDE) as f64
+}
+
+/// The `k`-th cosine of the DCT-II at pixel `x`; orthonormal once multiplied by the root of 2 / `SIDE`.
+pub(super) fn wave(k: usize, x: usize) -> f64 {
+    let scale = if k == 0 { std::f64::consts::FRAC_1_SQRT_2 } else { 1.0 };
+    scale * libm::cos(angle(k, x))
+}
+
 /// The lowest `LOW` x `LOW` coefficients of the DCT-II, row by row, orthonormal up to one factor; the first is 0.
 fn waves(picture: &Grey<SIDE>) -> Vec<f64> {
-    let wave = |i: usize| {
-        let (k, x) = (i / SIDE, i % SIDE);
-        let scale = if k == 0 { std::f64::consts::FRAC_1_SQRT_2 } else { 1.0 };
-        scale * libm::cos(std::f64::consts::PI * k as f64 * (2 * x + 1) as f64 / (2 * SIDE) as f64)
-    };
     static TABLE: OnceLock<Vec<f64>> = OnceLock::new();
-    let table = TABLE.get_or_init(|| (0..LOW * SIDE).map(wave).collect());
+    let table = TABLE.get_or_init(|| (0..LOW * SIDE).map(|i| wave(i / SIDE, i % SIDE)).collect());
     let mut rows = [[0.0; LOW]; SIDE];
     for (row, values) in rows.iter_mut().zip(&picture.values) {
         let values = values.map(f64::from);

@@ -128,22 +128,7 @@ impl Tangent {
             let mean = row[ROWS].iter().sum::<f64>() / INNER as f64;
             inner().for_each(|at| row[at] -= mean);
         }
-        // Gram and Schmidt's, each new one less its parts of those before.
-        let mut parts = [[0.0; UNKNOWNS - 1]; UNKNOWNS - 1];
-        for (j, parts) in parts.iter_mut().enumerate() {
-            let (done, rest) = basis.split_at_mut(j);
-            let row = &mut rest[0];
-            let whole = libm::sqrt(product(row, row));
-            for (i, other) in done.iter().enumerate() {
-                let along = product(row, other);
-                parts[i] = along;
-                row.iter_mut().zip(other).for_each(|(value, o)| *value -= along * o);
-            }
-            let left = libm::sqrt(product(row, row));
-            let known = left > 1e-6 * whole;
-            parts[j] = if known { left } else { 0.0 };
-            row.iter_mut().for_each(|value| *value = if known { *value / left } else { 0.0 });
-        }
+        let parts = orthonormalise(&mut basis);
         Tangent { basis: basis.map(|row| row.map(|value| value as f32)), parts }
     }
 
@@ -218,7 +203,30 @@ fn inner() -> impl Iterator<Item = usize> {
     (1..SIDE - 1).flat_map(|y| (1..SIDE - 1).map(move |x| y * SIDE + x))
 }
 
-fn product(a: &[f64; LEN], b: &[f64; LEN]) -> f64 {
+/// Gram and Schmidt's: makes rows orthonormal, each new one less its parts of those before; those that are sums of others
+/// become 0. The lower triangle of what the j-th was: the sum of `parts[j][i]` times the i-th that is left.
+pub(super) fn orthonormalise<const N: usize, const COUNT: usize>(
+    basis: &mut [[f64; N]; COUNT],
+) -> [[f64; COUNT]; COUNT] {
+    let mut parts = [[0.0; COUNT]; COUNT];
+    for (j, parts) in parts.iter_mut().enumerate() {
+        let (done, rest) = basis.split_at_mut(j);
+        let row = &mut rest[0];
+        let whole = libm::sqrt(product(row, row));
+        for (i, other) in done.iter().enumerate() {
+            let along = product(row, other);
+            parts[i] = along;
+            row.iter_mut().zip(other).for_each(|(value, o)| *value -= along * o);
+        }
+        let left = libm::sqrt(product(row, row));
+        let known = left > 1e-6 * whole;
+        parts[j] = if known { left } else { 0.0 };
+        row.iter_mut().for_each(|value| *value = if known { *value / left } else { 0.0 });
+    }
+    parts
+}
+
+fn product<const N: usize>(a: &[f64; N], b: &[f64; N]) -> f64 {
     let mut lanes = [0.0; LANES];
     for (a, b) in a.as_chunks::<LANES>().0.iter().zip(b.as_chunks::<LANES>().0) {
         for lane in 0..LANES {

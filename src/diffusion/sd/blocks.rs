@@ -106,10 +106,14 @@ impl Doubling {
     pub fn load(from: &Loader<'_>, channels: i64) -> Doubling {
         let from = from.sub("conv");
         let (weight, bias) = (from.get("weight", &[channels, channels, 3, 3]), from.get("bias", &[channels]));
+        Doubling::new(&weight, bias, from.inference())
+    }
+
+    fn new(weight: &Tensor, bias: Tensor, inference: bool) -> Doubling {
         let windows = [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(row, column)| {
             // Where the loader found nothing it says so itself.
-            let window = window(&weight, row, column).unwrap_or_else(|_| weight.shallow_clone());
-            packed::Weight::new(window, from.inference())
+            let window = window(weight, row, column).unwrap_or_else(|_| weight.shallow_clone());
+            packed::Weight::new(window, inference)
         });
         Doubling { windows, bias }
     }
@@ -160,9 +164,7 @@ mod tests {
                 [1, 1],
                 1,
             );
-            let windows = [(0, 0), (0, 1), (1, 0), (1, 1)]
-                .map(|(row, column)| packed::Weight::new(window(&weight, row, column).unwrap(), true));
-            let found = Doubling { windows, bias: bias.shallow_clone() }.forward(&x).unwrap();
+            let found = Doubling::new(&weight, bias.shallow_clone(), true).forward(&x).unwrap();
             assert_eq!(found.size(), wanted.size());
             assert!((found - wanted).abs().max().double_value(&[]) < 1e-4, "{h} {w}");
         }
