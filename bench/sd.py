@@ -196,16 +196,17 @@ def speed(options: argparse.Namespace) -> None:
             for layout, pipe in pipes.items():
                 x = latents.to(kind)
                 x = x.to(memory_format=torch.channels_last) if layout == "channels last" else x
-                for name, call, n in [
-                    ("step", lambda: pipe.unet(x, 500, text.to(kind)), 3),
-                    ("decode", lambda: pipe.vae.decode(x[:1]), 2),
-                ]:
-                    took = []
-                    for _ in range(n):
+                took: dict[str, list[float]] = {"step": [], "decode": []}
+                for _ in range(options.count):
+                    # In turn, as an image is made: a machine that rests between two decodings does the second one sooner.
+                    for name, call in [("step", lambda: pipe.unet(x, 500, text.to(kind)))] * options.steps + [
+                        ("decode", lambda: pipe.vae.decode(x[:1]))
+                    ]:
                         started = time.perf_counter()
                         call()
-                        took.append(time.perf_counter() - started)
-                    times.setdefault(f"diffusers {layout} {name}", []).append(statistics.median(took))
+                        took[name].append(time.perf_counter() - started)
+                for name, seconds in took.items():
+                    times.setdefault(f"diffusers {layout} {name}", []).append(statistics.median(seconds))
         # The first round warms up.
         medians = {name: statistics.median(values[1:]) for name, values in times.items()}
         print(f"\n{precision}, {options.size}x{options.size}, median of {options.rounds}: peak of birdaug {medians['birdaug MiB']:.0f} MiB, "
