@@ -1,7 +1,6 @@
 //! The files of a LoRA, as diffusers and peft write them: tensors and metadata. Knows no libtorch, and not what the tensors
 //! mean.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,17 +8,20 @@ use safetensors::tensor::SafeTensors;
 
 use super::safetensors_file::SafetensorsFile;
 use super::tensors::{Bytes, Dtype, Stored, Tensors};
-use crate::error::{Error, Result};
+use crate::error::{Error, IoContext, Result};
+
+/// The file that peft's `save_pretrained` writes, and its settings beside it.
+const PEFT: [&str; 2] = ["adapter_model.safetensors", "adapter_config.json"];
 
 /// Names that a LoRA's file has in its folder, diffusers' first.
-const NAMES: [&str; 2] = ["pytorch_lora_weights.safetensors", "adapter_model.safetensors"];
+const NAMES: [&str; 2] = ["pytorch_lora_weights.safetensors", PEFT[0]];
 
 /// A LoRA's file, not read yet.
 pub struct LoraFile {
     pub path: PathBuf,
     pub tensors: Tensors,
-    /// The file's own metadata.
-    pub metadata: BTreeMap<String, String>,
+    /// peft's settings of it (JSON), if it brings any: in its own metadata, or in `adapter_config.json` beside it.
+    pub settings: Option<String>,
 }
 
 impl LoraFile {
@@ -39,15 +41,22 @@ impl LoraFile {
         };
         let opened = SafetensorsFile::open(&file)?;
         let tensors = opened.names().into_iter().map(|name| Ok((name.clone(), opened.tensor(&name)?)));
-        Ok(LoraFile { tensors: tensors.collect::<Result<_>>()?, metadata: metadata(opened.content()), path: file })
+        let settings = match beside(&file)? {
+            None => opened.note("lora_adapter_metadata").map(String::from),
+            settings => settings,
+        };
+        Ok(LoraFile { tensors: tensors.collect::<Result<_>>()?, settings, path: file })
     }
 
-    /// BLAKE3 of the file's bytes.
+    /// BLAKE3 of the file's bytes, and of the settings beside it after them.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be read.
+    /// [`Error::Io`] where they cannot be read.
     pub fn digest(&self) -> Result<[u8; 32]> {
-        Ok(*blake3::hash(SafetensorsFile::open(&self.path)?.content()).as_bytes())
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(SafetensorsFile::open(&self.path)?.content());
+        hasher.update(beside(&self.path)?.unwrap_or_default().as_bytes());
+        Ok(*hasher.finalize().as_bytes())
     }
 }
 
@@ -70,10 +79,11 @@ pub fn in_memory(bytes: Vec<u8>, name: &str) -> Result<Tensors> {
     metadata.tensors().into_iter().map(stored).collect()
 }
 
-/// `__metadata__` of a safetensors file that was found whole.
-fn metadata(content: &[u8]) -> BTreeMap<String, String> {
-    let Some((length, rest)) = content.split_first_chunk::<8>() else { return BTreeMap::new() };
-    let header = rest.get(..u64::from_le_bytes(*length) as usize).unwrap_or_default();
-    let header: serde_json::Value = serde_json::from_slice(header).unwrap_or_default();
-    serde_json::from_value(header["__metadata__"].clone()).unwrap_or_default()
+/// The settings that peft keeps beside the file that it writes.
+fn beside(file: &Path) -> Result<Option<String>> {
+    let settings = file.with_file_name(PEFT[1]);
+    match file.ends_with(PEFT[0]) && settings.is_file() {
+        false => Ok(None),
+        true => std::fs::read_to_string(&settings).doing("read", &settings).map(Some),
+    }
 }

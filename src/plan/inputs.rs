@@ -101,7 +101,7 @@ pub fn ddpm_fit(generator: &Generator, ddpm: &Ddpm, train: &PhotoList) -> Inputs
 
 /// Fine-tuning a checkpoint on the arm's own photos. `prompts`: of their contents, what is said of each train photo's species.
 pub fn lora_fit(generator: &Generator, lora: &Lora, checkpoint: Digest, prompts: Digest, train: &PhotoList) -> Inputs {
-    let inputs = Inputs::new("lora fit", 1)
+    let inputs = Inputs::new("lora fit", 2)
         .digest("generator.model", checkpoint)
         .count("generator.lora.rank", lora.rank as u64)
         .count("generator.lora.steps", lora.steps as u64)

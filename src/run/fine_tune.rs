@@ -110,8 +110,8 @@ pub fn fit(
     let train = &survey.cut.train;
     let of: Vec<usize> = train.iter().map(|&photo| survey.dataset.photos[photo].species as usize).collect();
     let may_see = TrainOnly::new(survey)?;
-    let asked = SamplerKind::from_name(generator.sampler.name())?;
-    let Prescribed { schedule, settings, .. } = base::prescribed(&base.checkpoint, Some(asked))?;
+    // Whatever samples afterwards: as diffusers' scripts train.
+    let Prescribed { schedule, settings, .. } = base::prescribed(&base.checkpoint, Some(SamplerKind::Ddpm))?;
     let options = Options {
         rank: lora.rank,
         steps: lora.steps,
@@ -144,7 +144,7 @@ fn words(survey: &Survey) -> BTreeSet<String> {
 pub fn read(bytes: &[u8]) -> Result<FittedLora> {
     let name = "the fitted LoRA";
     let tensors = checkpoint::lora::in_memory(bytes.to_vec(), name)?;
-    lora::read(&tensors, &Default::default(), name, 1.0)
+    lora::read(&tensors, None, name, 1.0)
 }
 
 #[cfg(test)]

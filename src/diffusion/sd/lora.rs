@@ -1,11 +1,11 @@
-//! Low-rank adaptation (Hu et al. 2021): reads the files that diffusers and peft write, and adds what they hold to a
-//! network's weights. Knows no network's layers, only the names of its weights.
+//! Low-rank adaptation (Hu et al. 2021): reads the files that diffusers, peft and kohya's scripts write, and adds what they
+//! hold to a network's weights. Knows no network's layers, only the names of its weights.
 
 use std::collections::BTreeMap;
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::load;
+use super::{load, lora_names};
 use crate::checkpoint::tensors::Tensors;
 use crate::error::{Error, Result};
 
@@ -66,28 +66,13 @@ impl Lora {
     }
 }
 
-/// Half a delta, as its tensor's name tells.
-struct Place {
-    is_text: bool,
-    /// The layer: its weight is `layer.weight`.
-    layer: String,
-    part: Part,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Part {
-    Down,
-    Up,
-    Alpha,
-}
-
-/// Reads a LoRA; `name` is the file's in messages, `scale` a factor on all of it. `metadata` is the file's own: peft's
-/// `lora_adapter_metadata`, if it has one, says `lora_alpha` and `r`; without, alpha is the rank.
+/// Reads a LoRA; `name` is the file's in messages, `scale` a factor on all of it. A layer's alpha is a tensor of its own, or in
+/// `settings`, peft's (JSON); without both it is the rank.
 ///
 /// # Errors
-/// [`Error::Input`] that names a tensor which is of no known form, or half a pair.
-pub fn read(tensors: &Tensors, metadata: &BTreeMap<String, String>, name: &str, scale: f64) -> Result<Lora> {
-    let settings = Settings::of(metadata, name)?;
+/// [`Error::Input`] that names a tensor which is of no known form, or half a pair, or a setting that is not honoured.
+pub fn read(tensors: &Tensors, settings: Option<&str>, name: &str, scale: f64) -> Result<Lora> {
+    let settings = Settings::read(settings, name)?;
     let mut parts: BTreeMap<(bool, String), [Option<Tensor>; 3]> = BTreeMap::new();
     let mut lora = Lora::default();
     for (tensor, stored) in tensors {
@@ -97,7 +82,7 @@ pub fn read(tensors: &Tensors, metadata: &BTreeMap<String, String>, name: &str, 
             lora.tokens.insert(word.to_string(), row);
             continue;
         }
-        let place = place(tensor).ok_or_else(|| unknown(name, tensor))?;
+        let place = lora_names::place(tensor).ok_or_else(|| unknown(name, tensor))?;
         let value = load::tensor(stored, Kind::Float, Device::Cpu)
             .map_err(|error| Error::input(format!("`{name}`: could not read `{tensor}`: {error}")))?;
         parts.entry((place.is_text, place.layer)).or_default()[place.part as usize] = Some(value);
@@ -114,7 +99,12 @@ pub fn read(tensors: &Tensors, metadata: &BTreeMap<String, String>, name: &str, 
             let (up, down) = (up.size(), down.size());
             return Err(Error::input(format!("`{name}`: `{layer}` has {up:?} after {down:?}, which is no pair")));
         }
-        let alpha = alpha.map(|alpha| alpha.double_value(&[])).or_else(|| settings.alpha(is_text, &layer));
+        let alpha = match alpha {
+            Some(alpha) => Some(alpha.f_double_value(&[]).map_err(|_| {
+                Error::input(format!("`{name}`: alpha of `{layer}` has shape {:?}, not one number", alpha.size()))
+            })?),
+            None => settings.alpha(is_text, &layer)?,
+        };
         let factor = match alpha {
             None => 1.0,
             Some(alpha) if settings.rank_stabilized(is_text) => alpha / (rank as f64).sqrt(),
@@ -135,83 +125,79 @@ fn join(all: &mut Patches, more: Patches) {
 }
 
 fn unknown(name: &str, tensor: &str) -> Error {
-    if tensor.starts_with("lora_unet_") || tensor.starts_with("lora_te") {
-        return Error::input_help(
-            format!("`{name}` is a LoRA of kohya's layout (`{tensor}`), which is not read"),
-            "load it in diffusers and save it again: `pipe.load_lora_weights(FILE)`, then `pipe.save_lora_weights(DIR, ...)`",
-        );
-    }
-    let what =
-        if tensor.contains("magnitude") { "DoRA is not supported" } else { "no LoRA of diffusers or peft has that" };
+    let has = |parts: &[&str]| parts.iter().any(|part| tensor.contains(part));
+    let what = if has(&["magnitude", "dora_scale"]) {
+        "DoRA is not supported"
+    } else if has(&["hada_", "lokr_", "lora_mid", "oft_", "boft_"]) {
+        "only LoRA is read, not LoHa, LoKr and other kinds"
+    } else if tensor.starts_with("lora_te2_") || tensor.starts_with("text_encoder_2.") {
+        "it is of Stable Diffusion XL, which birdaug does not run"
+    } else {
+        "no LoRA of diffusers, peft or kohya's scripts has that"
+    };
     Error::input(format!("`{name}`: tensor `{tensor}`: {what}"))
 }
 
-/// What a tensor's name says, in any of the forms that diffusers has written since 0.14.
-fn place(tensor: &str) -> Option<Place> {
-    let name = tensor.strip_prefix("base_model.model.").unwrap_or(tensor);
-    let (is_text, name) = match (name.strip_prefix("unet."), name.strip_prefix("text_encoder.")) {
-        (Some(name), _) => (false, name),
-        (_, Some(name)) => (true, name),
-        _ => (false, name),
-    };
-    const ENDINGS: [(&str, Part); 10] = [
-        (".lora_A.weight", Part::Down),
-        (".lora_B.weight", Part::Up),
-        (".lora_A.default.weight", Part::Down),
-        (".lora_B.default.weight", Part::Up),
-        (".lora.down.weight", Part::Down),
-        (".lora.up.weight", Part::Up),
-        (".lora_linear_layer.down.weight", Part::Down),
-        (".lora_linear_layer.up.weight", Part::Up),
-        (".lora.alpha", Part::Alpha),
-        (".alpha", Part::Alpha),
-    ];
-    let ended = ENDINGS.iter().find_map(|(ending, part)| Some((name.strip_suffix(ending)?.to_string(), *part)));
-    let (layer, part) = ended.or_else(|| {
-        // Attention processors: `attn1.processor.to_q_lora.down.weight`, and `to_out_lora` for `to_out.0`.
-        let (module, rest) = name.split_once(".processor.")?;
-        let (map, rest) = rest.split_once("_lora.")?;
-        let map = if map == "to_out" { "to_out.0" } else { map };
-        let part = match rest {
-            "down.weight" => Part::Down,
-            "up.weight" => Part::Up,
-            "alpha" | "alpha.weight" => Part::Alpha,
-            _ => return None,
-        };
-        Some((format!("{module}.{map}"), part))
-    })?;
-    let layer = layer.replace(".to_out.lora", ".to_out.0");
-    let layer = if is_text && !layer.starts_with("text_model.") { format!("text_model.{layer}") } else { layer };
-    Some(Place { is_text, layer, part })
+/// peft's settings of an adapter, `unet.` and `text_encoder.` before each where one file holds both.
+struct Settings<'n> {
+    fields: serde_json::Value,
+    /// The file's, for messages.
+    name: &'n str,
 }
 
-/// peft's settings of an adapter.
-struct Settings(serde_json::Value);
-
-impl Settings {
-    fn of(metadata: &BTreeMap<String, String>, name: &str) -> Result<Settings> {
-        let Some(text) = metadata.get("lora_adapter_metadata") else { return Ok(Settings(serde_json::Value::Null)) };
-        let value: serde_json::Value = serde_json::from_str(text)
-            .map_err(|error| Error::input(format!("`{name}`: its `lora_adapter_metadata` is no JSON: {error}")))?;
-        let settings = Settings(value);
+impl Settings<'_> {
+    /// Refuses adapters that are more than LoRA.
+    fn read<'n>(text: Option<&str>, name: &'n str) -> Result<Settings<'n>> {
+        let fields = text.map_or(Ok(serde_json::Value::Null), serde_json::from_str);
+        let fields = fields.map_err(|error| Error::input(format!("`{name}`: peft's settings are no JSON: {error}")))?;
+        let settings = Settings { fields, name };
+        let refused = |field: &str, value: &str| {
+            Err(Error::input(format!("`{name}`: peft's `{field}` is {value}, which is not supported")))
+        };
         for is_text in [false, true] {
-            if settings.get(is_text, "use_dora").and_then(serde_json::Value::as_bool) == Some(true) {
-                return Err(Error::input(format!("`{name}` is a DoRA (`use_dora`), which is not supported")));
+            for field in ["use_dora", "use_qalora", "use_bdlora"] {
+                if settings.get(is_text, field).and_then(serde_json::Value::as_bool) == Some(true) {
+                    return refused(field, "true");
+                }
+            }
+            let text = |field| settings.get(is_text, field).and_then(serde_json::Value::as_str);
+            match text("peft_type") {
+                None | Some("LORA") => {}
+                Some(other) => return refused("peft_type", &format!("`{other}`")),
+            }
+            // These begin by taking something out of the base's weights.
+            let begun = text("init_lora_weights").unwrap_or_default();
+            if ["pissa", "olora", "corda", "loftq", "lora_ga"].iter().any(|start| begun.starts_with(start)) {
+                return refused("init_lora_weights", &format!("`{begun}`"));
             }
         }
         Ok(settings)
     }
 
     fn get(&self, is_text: bool, field: &str) -> Option<&serde_json::Value> {
-        self.0.get(format!("{}.{field}", if is_text { "text_encoder" } else { "unet" }))
+        let own = self.fields.get(format!("{}.{field}", if is_text { "text_encoder" } else { "unet" }));
+        own.or_else(|| self.fields.get(field))
     }
 
-    fn alpha(&self, is_text: bool, layer: &str) -> Option<f64> {
-        let pattern = self.get(is_text, "alpha_pattern").and_then(serde_json::Value::as_object);
-        let own = pattern.and_then(|pattern| {
-            pattern.iter().find(|(key, _)| layer == *key || layer.ends_with(&format!(".{key}"))).map(|(_, alpha)| alpha)
-        });
-        own.or_else(|| self.get(is_text, "lora_alpha")).and_then(serde_json::Value::as_f64)
+    /// As peft's `get_pattern_key`: the first of `alpha_pattern`'s regular expressions that matches the end of the layer's
+    /// name, from a dot on.
+    fn alpha(&self, is_text: bool, layer: &str) -> Result<Option<f64>> {
+        for (key, alpha) in
+            self.get(is_text, "alpha_pattern").and_then(serde_json::Value::as_object).into_iter().flatten()
+        {
+            let pattern = fancy_regex::Regex::new(&format!(r"^(.*\.)?({key})$"));
+            // Text encoders were named with and without their first part.
+            let matches = |pattern: fancy_regex::Regex| {
+                Ok(pattern.is_match(layer)? || pattern.is_match(layer.trim_start_matches("text_model."))?)
+            };
+            let matches = pattern.and_then(matches).map_err(|error| {
+                Error::input(format!("`{}`: peft's `alpha_pattern` has `{key}`: {error}", self.name))
+            })?;
+            if matches {
+                return Ok(alpha.as_f64());
+            }
+        }
+        Ok(self.get(is_text, "lora_alpha").and_then(serde_json::Value::as_f64))
     }
 
     fn rank_stabilized(&self, is_text: bool) -> bool {
@@ -224,33 +210,58 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_of_a_name_leads_to_its_layer() {
-        let q = "down_blocks.0.attentions.0.transformer_blocks.0.attn1";
-        let found = |name: &str| place(name).map(|place| (place.is_text, place.layer, place.part as usize));
-        for (name, layer, part) in [
-            (format!("unet.{q}.to_q.lora_A.weight"), format!("{q}.to_q"), 0),
-            (format!("base_model.model.{q}.to_q.lora_B.default.weight"), format!("{q}.to_q"), 1),
-            (format!("unet.{q}.to_out.0.lora.down.weight"), format!("{q}.to_out.0"), 0),
-            (format!("unet.{q}.processor.to_out_lora.up.weight"), format!("{q}.to_out.0"), 1),
-            (format!("{q}.processor.to_k_lora.down.weight"), format!("{q}.to_k"), 0),
-            (format!("unet.{q}.to_v.alpha"), format!("{q}.to_v"), 2),
+    fn what_is_not_read_is_named() {
+        let said = |tensor: &str| unknown("x.safetensors", tensor).to_string();
+        for (tensor, what) in [
+            ("unet.a.lora_magnitude_vector", "DoRA is not supported"),
+            ("lora_unet_down_blocks_0.dora_scale", "DoRA is not supported"),
+            ("lora_unet_down_blocks_0.hada_w1_a", "only LoRA is read, not LoHa, LoKr and other kinds"),
+            (
+                "lora_te2_text_model_encoder_layers_0_mlp_fc1.alpha",
+                "it is of Stable Diffusion XL, which birdaug does not run",
+            ),
+            ("unet.a.weight", "no LoRA of diffusers, peft or kohya's scripts has that"),
         ] {
-            assert_eq!(found(&name), Some((false, layer, part)), "{name}");
+            assert_eq!(said(tensor), format!("`x.safetensors`: tensor `{tensor}`: {what}"));
         }
-        let text = "text_model.encoder.layers.0.self_attn.q_proj";
-        for name in [
-            format!("text_encoder.{text}.lora_A.weight"),
-            format!("text_encoder.{}.lora_linear_layer.down.weight", text.trim_start_matches("text_model.")),
-        ] {
-            assert_eq!(found(&name), Some((true, text.to_string(), 0)), "{name}");
-        }
-        assert_eq!(found("unet.conv_in.weight"), None);
     }
 
     #[test]
-    fn what_is_not_read_is_named_with_the_way_out() {
-        let kohya = unknown("x.safetensors", "lora_unet_down_blocks_0.lora_down.weight").to_string();
-        assert!(kohya.starts_with("`x.safetensors` is a LoRA of kohya's layout"), "{kohya}");
-        assert!(unknown("x", "unet.a.lora_magnitude_vector").to_string().contains("DoRA is not supported"));
+    fn settings_that_are_more_than_a_lora_are_refused() {
+        for (settings, problem) in [
+            (r#"{"unet.use_dora": true}"#, "`use_dora` is true"),
+            (r#"{"use_dora": true}"#, "`use_dora` is true"),
+            (r#"{"peft_type": "LOHA"}"#, "`peft_type` is `LOHA`"),
+            (r#"{"text_encoder.init_lora_weights": "pissa_niter_4"}"#, "`init_lora_weights` is `pissa_niter_4`"),
+        ] {
+            let error = read(&Tensors::new(), Some(settings), "bird", 1.0).err().unwrap().to_string();
+            assert_eq!(error, format!("`bird`: peft's {problem}, which is not supported"));
+        }
+        let error = read(&Tensors::new(), Some("{"), "bird", 1.0).err().unwrap().to_string();
+        assert_eq!(error, "`bird`: peft's settings are no JSON: EOF while parsing an object at line 1 column 1");
+    }
+
+    #[test]
+    fn alpha_is_the_first_that_matches_as_peft_looks_for_it() {
+        let settings = r#"{"lora_alpha": 8, "alpha_pattern": {
+            "^down_blocks.0.attentions.0.proj_in": 2, "attn1.to_q": 3, "up_blocks.*to_k": 4, "to_v": 5,
+            "encoder.layers.(0|1).self_attn.q_proj": 6}}"#;
+        let settings = Settings::read(Some(settings), "bird").unwrap();
+        for (is_text, layer, alpha) in [
+            (false, "down_blocks.0.attentions.0.proj_in", 2.0),
+            (false, "mid_block.down_blocks.0.attentions.0.proj_in", 8.0),
+            (false, "mid_block.attentions.0.transformer_blocks.0.attn1.to_q", 3.0),
+            (false, "mid_block.attentions.0.transformer_blocks.0.attn2.to_q", 8.0),
+            (false, "up_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k", 4.0),
+            (false, "not_to_v", 8.0),
+            (true, "text_model.encoder.layers.1.self_attn.q_proj", 6.0),
+            (true, "text_model.encoder.layers.2.self_attn.q_proj", 8.0),
+        ] {
+            assert_eq!(settings.alpha(is_text, layer).unwrap(), Some(alpha), "{layer}");
+        }
+        let settings = Settings::read(Some(r#"{"unet.alpha_pattern": {"to_(q": 3}}"#), "bird").unwrap();
+        assert_eq!(settings.alpha(true, "to_q").unwrap(), None);
+        let error = settings.alpha(false, "to_q").unwrap_err().to_string();
+        assert!(error.starts_with("`bird`: peft's `alpha_pattern` has `to_(q`: "), "{error}");
     }
 }

@@ -1,6 +1,5 @@
 //! Fits of LoRAs: gradients as PyTorch and peft have them (tests/golden/lora.py), and fits that can be repeated and resumed.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use image::RgbImage;
@@ -274,7 +273,7 @@ fn read_back(bytes: &[u8]) -> lora::Lora {
     let path = folder.path().join("pytorch_lora_weights.safetensors");
     std::fs::write(&path, bytes).unwrap();
     let file = LoraFile::open(folder.path()).unwrap();
-    lora::read(&file.tensors, &BTreeMap::new(), "fitted", 1.0).unwrap()
+    lora::read(&file.tensors, file.settings.as_deref(), "fitted", 1.0).unwrap()
 }
 
 #[test]

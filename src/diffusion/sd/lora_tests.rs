@@ -26,7 +26,7 @@ pub fn golden() -> Named {
 
 fn read(path: PathBuf, scale: f64) -> Lora {
     let file = LoraFile::open(&path).unwrap();
-    lora::read(&file.tensors, &file.metadata, "bird.safetensors", scale).unwrap()
+    lora::read(&file.tensors, file.settings.as_deref(), "bird.safetensors", scale).unwrap()
 }
 
 /// The U-Net's prediction and every sixteenth token of the embeddings, with all of these added.
@@ -68,6 +68,51 @@ fn loras_of_peft_give_what_diffusers_gives_with_them_alone_and_together() {
             assert!(distance(&plain, theirs) > 0.02, "{name} {what}: the LoRA does nothing");
         }
     }
+}
+
+/// Both networks' deltas: weight, scale, up and down.
+fn deltas(lora: &Lora) -> Vec<(&str, f64, &Tensor, &Tensor)> {
+    let all = lora.unet.iter().chain(&lora.text);
+    all.flat_map(|(name, deltas)| deltas.iter().map(|one| (name.as_str(), one.scale, &one.up, &one.down))).collect()
+}
+
+#[test]
+fn the_same_lora_of_kohyas_scripts_and_of_peft_alone_is_the_same() {
+    let theirs = read(file("one"), 0.5);
+    let tensors = weights::from_bytes(&std::fs::read(file("one")).unwrap(), "one").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kohya.safetensors");
+    let mut kohya = Named::new();
+    for (name, tensor) in &tensors {
+        let name = name.replacen("unet.", "lora_unet.", 1).replacen("text_encoder.", "lora_te.text_model.", 1);
+        let (layer, part) = name.split_once(".lora_").unwrap();
+        let (layer, part) = (layer.replace('.', "_"), if part == "A.weight" { "down" } else { "up" });
+        kohya.insert(format!("{layer}.alpha"), Tensor::from(5.0f32));
+        kohya.insert(format!("{layer}.lora_{part}.weight"), tensor.shallow_clone());
+    }
+    std::fs::write(&path, weights::to_bytes(&kohya).unwrap()).unwrap();
+    assert_eq!(deltas(&read(path, 0.5)), deltas(&theirs));
+
+    // peft alone saves one network a folder.
+    let only = |start: &str| tensors.iter().filter_map(move |(name, tensor)| Some((name.strip_prefix(start)?, tensor)));
+    let saved = |name: &str, tensors: Named, alpha: f64| {
+        let folder = folder.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("adapter_model.safetensors"), weights::to_bytes(&tensors).unwrap()).unwrap();
+        let settings = format!(r#"{{"peft_type": "LORA", "r": 3, "lora_alpha": {alpha}, "alpha_pattern": {{}}}}"#);
+        std::fs::write(folder.join("adapter_config.json"), settings).unwrap();
+        folder
+    };
+    let named = |start, prefix: &str| -> Named {
+        only(start).map(|(name, tensor)| (format!("base_model.model.{prefix}{name}"), tensor.shallow_clone())).collect()
+    };
+    let mut both = read(saved("unet", named("unet.", ""), 5.0), 0.5);
+    both.join(read(saved("text", named("text_encoder.", "text_model."), 5.0), 0.5));
+    assert_eq!(deltas(&both), deltas(&theirs));
+
+    // The settings beside a file are a part of it.
+    let digest = |folder: PathBuf| LoraFile::open(&folder).unwrap().digest().unwrap();
+    assert_ne!(digest(saved("other", named("unet.", ""), 4.0)), digest(folder.path().join("unet")));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod layers;
 pub mod load;
 pub mod lora;
 pub mod lora_fit;
+mod lora_names;
 mod memory;
 mod pieces;
 pub mod pipeline;
