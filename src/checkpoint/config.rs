@@ -57,6 +57,8 @@ pub struct UnetConfig {
     pub downsample_padding: i64,
     /// The middle block's residual outputs are divided by it.
     pub middle_scale: f64,
+    /// Channels of the guidance's embedding, where the network is told how strong the guidance is (Luo et al. 2023).
+    pub guidance_width: Option<usize>,
 }
 
 /// One level of a U-Net.

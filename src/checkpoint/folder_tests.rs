@@ -189,7 +189,7 @@ fn other_pipelines_are_named_and_refused() {
     let folder = copied();
     let index = folder.path().join("model_index.json");
     let text = fs::read_to_string(&index).unwrap();
-    let help = "\n  help: use a checkpoint of Stable Diffusion 1.x, 2.x or SD-Turbo";
+    let help = "\n  help: use a checkpoint of Stable Diffusion 1.x, 2.x, SD-Turbo or LCM";
     for (class, words) in [
         ("StableDiffusionXLPipeline", ", Stable Diffusion XL"),
         ("StableDiffusion3Pipeline", ", Stable Diffusion 3"),

@@ -54,7 +54,7 @@ pub fn check(path: &Path, text: &str) -> Result<()> {
         let known = known.map(|(_, words)| format!(", {words}")).unwrap_or_default();
         return Err(Error::input_help(
             format!("`{}`: holds a `{class}`{known}: birdaug does not run it", path.display()),
-            "use a checkpoint of Stable Diffusion 1.x, 2.x or SD-Turbo",
+            "use a checkpoint of Stable Diffusion 1.x, 2.x, SD-Turbo or LCM",
         ));
     }
     for (part, classes) in PARTS {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::config::{Activation, UnetLevel};
+use super::config::{Activation, UnetConfig, UnetLevel};
 use super::published::{TEXT_2 as TEXT_21, UNET_1 as UNET_15, UNET_2 as UNET_21, VAE as VAE_15};
 use super::{text_encoder, unet, vae};
 
@@ -30,7 +30,7 @@ fn refused(from: &str, to: &str) -> String {
 }
 
 #[test]
-fn the_u_nets_of_1_5_2_1_and_turbo_are_read_as_published() {
+fn the_u_nets_of_1_5_2_1_turbo_and_lcm_are_read_as_published() {
     let one = unet::read(Path::new(AT), UNET_15).unwrap();
     let levels = [level(320, true, 8), level(640, true, 8), level(1280, true, 8), level(1280, false, 8)];
     assert_eq!(one.levels, levels);
@@ -45,7 +45,12 @@ fn the_u_nets_of_1_5_2_1_and_turbo_are_read_as_published() {
     assert!(two.linear_projection && two.upcast_attention);
 
     let turbo = UNET_21.replace("\"act_fn\"", TURBO_MORE).replace("96", "64");
-    assert_eq!(unet::read(Path::new(AT), &turbo).unwrap(), super::config::UnetConfig { sample_size: 64, ..two });
+    assert_eq!(unet::read(Path::new(AT), &turbo).unwrap(), UnetConfig { sample_size: 64, ..two });
+
+    // LCM Dreamshaper v7 is 1.5 that is told the guidance.
+    let more = TURBO_MORE.replace("\"time_cond_proj_dim\": null", "\"time_cond_proj_dim\": 256");
+    let lcm = UNET_15.replace("\"act_fn\"", &more);
+    assert_eq!(unet::read(Path::new(AT), &lcm).unwrap(), UnetConfig { guidance_width: Some(256), ..one });
 }
 
 #[test]
@@ -96,8 +101,8 @@ fn a_field_that_cannot_be_honoured_is_named_with_its_value() {
         ),
         (
             r#""act_fn": "silu""#,
-            r#""time_cond_proj_dim": 256"#,
-            "`time_cond_proj_dim` = 256 is not supported, only null is",
+            r#""time_cond_proj_dim": 3"#,
+            "`time_cond_proj_dim` = 3 is not supported, null or a whole number of at least 4 is",
         ),
         (
             r#""dual_cross_attention": false"#,

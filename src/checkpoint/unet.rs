@@ -9,8 +9,8 @@ use super::config::{UnetConfig, UnetLevel};
 use super::fields::Fields;
 use crate::error::Result;
 
-/// Fields of other networks than those of Stable Diffusion 1.x, 2.x and SD-Turbo: they must be null.
-const MUST_BE_NULL: [&str; 12] = [
+/// Fields of other networks than those of Stable Diffusion 1.x, 2.x, SD-Turbo and LCM: they must be null.
+const MUST_BE_NULL: [&str; 11] = [
     "addition_embed_type",
     "addition_time_embed_dim",
     "class_embed_type",
@@ -20,7 +20,6 @@ const MUST_BE_NULL: [&str; 12] = [
     "num_class_embeds",
     "projection_class_embeddings_input_dim",
     "reverse_transformer_layers_per_block",
-    "time_cond_proj_dim",
     "time_embedding_act_fn",
     "timestep_post_act",
 ];
@@ -119,9 +118,17 @@ pub fn read(path: &Path, text: &str) -> Result<UnetConfig> {
         frequency_shift: f.number("freq_shift", 0.0)?,
         downsample_padding: f.count_or_zero("downsample_padding", 1)? as i64,
         middle_scale: f.number("mid_block_scale_factor", 1.0)?,
+        guidance_width: guidance_width(&mut f)?,
     };
     f.finish("a `UNet2DConditionModel`")?;
     Ok(config)
+}
+
+/// Channels of the guidance's embedding: fewer than two frequencies have no spacing.
+fn guidance_width(f: &mut Fields) -> Result<Option<usize>> {
+    let Some(value) = f.take("time_cond_proj_dim") else { return Ok(None) };
+    let width = value.as_u64().filter(|&n| n >= 4).and_then(|n| usize::try_from(n).ok());
+    width.map(Some).ok_or_else(|| f.refuse("time_cond_proj_dim", &value, "null or a whole number of at least 4"))
 }
 
 /// Side of the latents; 64 where it is unsaid, and where diffusers before 0.9 wrote the 32 of its default: diffusers

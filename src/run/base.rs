@@ -17,6 +17,7 @@ use crate::dataset::hashing::{self, Listed};
 use crate::dataset::stat_index::{Stat, StatIndex};
 use crate::diffusion::sampler::{self, Prescribed, SamplerKind};
 use crate::diffusion::sd::lora::{self, Lora};
+use crate::diffusion::sd::lora_fit;
 use crate::diffusion::sd::pipeline::{self, Options, Parts, Pipeline, Start, Tokens};
 use crate::diffusion::{Generator, Request};
 use crate::error::{Error, IoContext, Result};
@@ -120,13 +121,25 @@ impl Base {
     pub fn refuse_unusable(&self, settings: &recipe::Generator) -> Result<()> {
         let tokenizer = self.tokenizer(&Lora::default())?;
         if let GeneratorKind::StableDiffusion(model) = &settings.kind
-            && let Some(word) = model.lora.as_ref().and_then(|lora| lora.token.as_ref())
+            && let Some(lora) = &model.lora
         {
-            tokenizer.one(word)?;
+            lora_fit::refuse_told(&self.checkpoint.unet, &self.checkpoint.path.display().to_string())?;
+            lora.token.as_ref().map(|word| tokenizer.one(word)).transpose()?;
         }
         let asked = SamplerKind::from_name(settings.sampler.name())?;
         let Prescribed { kind, schedule, settings: prescribed } = prescribed(&self.checkpoint, Some(asked))?;
         kind.start(&schedule, settings.steps, &prescribed).map(drop)
+    }
+
+    /// Warns of a negative prompt and of guidance rescale that will have no effect, since the network is told the guidance.
+    pub fn warn_of_unheard(&self, negative: &str, rescale: f64, progress: &Progress) {
+        let unheard = [("the negative prompt", !negative.is_empty()), ("guidance rescale", rescale != 0.0)];
+        for (what, _) in unheard.iter().filter(|(_, said)| *said && self.checkpoint.unet.guidance_width.is_some()) {
+            let place = self.checkpoint.path.display();
+            progress.warn(&format!(
+                "{what} has no effect: `{place}` is told the guidance and makes no pass without the prompt"
+            ));
+        }
     }
 
     /// The networks with what LoRAs add to them, ready to make images.
@@ -286,6 +299,7 @@ impl OfSpecies {
                 crate::text::count(tokens, "token")
             ));
         }
+        base.warn_of_unheard(&model.negative_prompt, model.guidance_rescale, progress);
         let options = |sampler| Options {
             sampler,
             steps: settings.steps,

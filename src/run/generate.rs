@@ -91,6 +91,7 @@ pub fn generate(asked: &Asked, store: &Store, progress: &Progress) -> Result<Gen
     let tokenizer = base.tokenizer(&lora)?;
     let mut pipeline = open(asked, &base, lora)?;
     let requests = requests(asked, &tokenizer, &pipeline, progress)?;
+    base.warn_of_unheard(&asked.negative, asked.guidance_rescale, progress);
     fs::create_dir_all(&asked.out).doing("make the folder", &asked.out)?;
     let mut generated = Generated::default();
     let (mut images, mut latents) = (Vec::new(), Vec::new());

@@ -59,6 +59,25 @@ pub fn file(part: &str) -> &'static str {
     if part == "text_encoder" { "model.safetensors" } else { "diffusion_pytorch_model.safetensors" }
 }
 
+/// Makes the checkpoint in the place's folder `model` one whose U-Net is told the guidance, as LCM_Dreamshaper_v7's is.
+pub fn tell_guidance(place: &Place) {
+    let config = fs::read_to_string(place.path("model/unet/config.json")).unwrap();
+    let told = config.replace("\"time_cond_proj_dim\": null", "\"time_cond_proj_dim\": 16");
+    assert_ne!(config, told);
+    place.write("model/unet/config.json", told.as_bytes());
+    let mut unet = tensors("unet");
+    let (name, shape) = ("time_embedding.cond_proj.weight", vec![16, 16]);
+    unet.insert(name.to_string(), (shape.clone(), weight(&format!("unet.{name}"), &shape)));
+    place.write("model/unet/diffusion_pytorch_model.safetensors", &safetensors(&unet));
+    place.write(
+        "model/scheduler/scheduler_config.json",
+        br#"{"_class_name": "LCMScheduler", "original_inference_steps": 50, "timestep_scaling": 10.0}"#,
+    );
+    let index = fs::read_to_string(place.path("model/model_index.json")).unwrap();
+    let index = index.replace("StableDiffusionPipeline", "LatentConsistencyModelPipeline");
+    place.write("model/model_index.json", index.replace("PNDMScheduler", "LCMScheduler").as_bytes());
+}
+
 /// Writes the checkpoint into the place's folder `model`.
 pub fn write(place: &Place) {
     for part in ["unet", "vae", "text_encoder"] {

@@ -138,6 +138,41 @@ fn noise_comes_from_a_file_and_latents_go_to_one() {
 }
 
 #[test]
+fn a_checkpoint_that_is_told_the_guidance_makes_images_by_its_own_sampler_and_hears_no_negative_prompt() {
+    let place = place();
+    checkpoint::tell_guidance(&place);
+    let made = |more: &[&str], out: &str| {
+        let mut args = vec!["--prompt", "a tit", "--steps", "4", "--out", out];
+        args.extend(more);
+        let said = generate(&place, &args).exits(0);
+        let bytes = fs::read(place.path(&format!("{out}/0001.png"))).unwrap();
+        assert!(String::from_utf8_lossy(&bytes).contains("Steps: 4, Sampler: lcm, CFG scale: "));
+        (image::load_from_memory(&bytes).unwrap().into_rgb8(), said.stderr)
+    };
+    let (plain, said) = made(&["--guidance", "8"], "plain");
+    assert!(!said.contains("warning"), "{said}");
+    let (negative, said) = made(&["--guidance", "8", "--negative", "a cat", "--guidance-rescale", "0.5"], "negative");
+    let why = "has no effect: `model` is told the guidance and makes no pass without the prompt";
+    let warnings: Vec<&str> =
+        said.lines().filter_map(|line| line.split_once("warning: ")).map(|(_, line)| line).collect();
+    assert_eq!(warnings, [format!("the negative prompt {why}"), format!("guidance rescale {why}")]);
+    assert!(negative == plain);
+    assert!(made(&["--guidance", "2"], "less").0 != plain);
+
+    place.recipe(&recipe().replace("euler-a", "lcm"));
+    let said = place.build();
+    assert!(said.stderr.contains(&format!("warning: the negative prompt {why}\n")), "{}", said.stderr);
+    place.recipe(&recipe().replace("[generator.names]", "[generator.lora]"));
+    assert_eq!(
+        place.run(&["build", "recipes/tiny.toml"]).exits(1).stderr.lines().rev().take(2).collect::<Vec<_>>(),
+        [
+            "  help: fit it to the checkpoint that this one was distilled from: name that one as `model` in `[generator]`",
+            "error: `model/unet` is told the guidance (`time_cond_proj_dim`): no LoRA can be fitted to it"
+        ]
+    );
+}
+
+#[test]
 fn a_photo_is_varied_by_strength() {
     let place = place();
     let photo =

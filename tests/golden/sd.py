@@ -1,16 +1,18 @@
 """Golden values of Stable Diffusion's networks, from diffusers 0.42.1 and transformers: writes the folders of sd/ beside
 this file.
 
-Three small checkpoints in diffusers' layout: `one` is like 1.x, `two` like 2.x (v prediction, linear projections, heads a
-level, exact GELU), `four` has the four levels of the real U-Nets with their ratios. Their weights are not committed: they
+Small checkpoints in diffusers' layout: `one` is like 1.x, `two` like 2.x (v prediction, linear projections, heads a level,
+exact GELU), `four` has the four levels of the real U-Nets with their ratios, `lcm` is `one` with a U-Net that is told the
+guidance, as LCM_Dreamshaper_v7's is. Their weights are not committed: they
 follow from names and shapes (`shapes.json`) by the formula of `weight`, which the tests repeat. `golden.safetensors` holds
 what the networks give for inputs of the same formula.
 
-    python sd.py
+    python sd.py [MODEL..]
 """
 
 import json
 import pathlib
+import sys
 import warnings
 
 import numpy as np
@@ -25,6 +27,7 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
+    LatentConsistencyModelPipeline,
     LCMScheduler,
     PNDMScheduler,
     StableDiffusionImg2ImgPipeline,
@@ -131,6 +134,7 @@ MODELS = {
         vae=dict(block_out_channels=(4, 8, 16, 16), layers_per_block=2, norm_num_groups=4),
     ),
 }
+MODELS["lcm"] = MODELS["one"] | dict(unet=MODELS["one"]["unet"] | dict(time_cond_proj_dim=16))
 BLOCKS = dict(
     down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4, latent_channels=4
 )
@@ -145,7 +149,7 @@ def networks(name: str):
 
 
 def main() -> None:
-    for name in MODELS:
+    for name in sys.argv[1:] or MODELS:
         folder = HERE / name
         parts = networks(name)
         shapes = {}
@@ -167,7 +171,7 @@ def main() -> None:
         golden = dict(ids=ids, embeddings=embeddings)
         for t in (1, 981):
             golden[f"unet_{t}"] = unet(latents, t, embeddings).sample
-        odd = wave("odd", [1, 4, side + 4, side - 1]) if name != "one" else wave("odd", [1, 4, 6, 5])
+        odd = wave("odd", [1, 4, side + 4, side - 1]) if side > 4 else wave("odd", [1, 4, 6, 5])
         golden["unet_odd"] = unet(odd, 500, embeddings[:1]).sample
         images = wave("images", [1, 3, 32, 48]).clamp(-1, 1)
         golden["encoded"] = vae.encode(images).latent_dist.mean * vae.config.scaling_factor
@@ -199,6 +203,7 @@ SCHEDULERS = {
         timestep_spacing="trailing",
         steps_offset=1,
     ),
+    "lcm": LCMScheduler(),
 }
 SAMPLERS = {
     "ddim": (DDIMScheduler, {}),
@@ -223,6 +228,15 @@ WALKS = [
 ]
 
 
+# Of `lcm`. Its own image-to-image pipeline walks all steps below the strength; others walk that share of them, as birdaug does.
+LCM_WALKS = [
+    ("t2i", 4, 8.0, 0.0, 1.0),
+    ("t2i", 3, 1.0, 0.0, 1.0),
+    ("t2i", 6, 2.5, 0.0, 1.0),
+    ("i2i", 4, 8.0, 0.0, 0.8),
+]
+
+
 def walks(name: str, parts: dict, embeddings: torch.Tensor) -> dict[str, torch.Tensor]:
     """Whole walks of diffusers' pipelines: the latents after every step, and some images."""
     noise = load_file(HERE / "noise.safetensors")
@@ -236,11 +250,15 @@ def walks(name: str, parts: dict, embeddings: torch.Tensor) -> dict[str, torch.T
     height, width = 32, 48
     photo = ((uniform("photo", 3 * height * width) + 0.5) * 256).astype(np.uint8).reshape(height, width, 3)
     out = {}
-    for sampler, (scheduler_class, more) in SAMPLERS.items():
-        for (mode, steps, guidance, rescale, strength) in WALKS:
+    lcm = name == "lcm"
+    for sampler, (scheduler_class, more) in {key: SAMPLERS[key] for key in (["lcm", "ddim"] if lcm else SAMPLERS)}.items():
+        for (mode, steps, guidance, rescale, strength) in LCM_WALKS if lcm else WALKS:
             if sampler == "pndm" and (name == "four" or name == "two" and steps < 4):
                 continue  # Runge-Kutta steps want 4 steps at least, and no "trailing" spacing: diffusers stops with an error.
             pipeline_class = StableDiffusionPipeline if mode == "t2i" else StableDiffusionImg2ImgPipeline
+            own = lcm and sampler == "lcm" and mode == "t2i"
+            if own:
+                pipeline_class = LatentConsistencyModelPipeline
             pipe = pipeline_class(
                 unet=parts["unet"],
                 vae=parts["vae"],
@@ -278,7 +296,10 @@ def walks(name: str, parts: dict, embeddings: torch.Tensor) -> dict[str, torch.T
                 callback_on_step_end_tensor_inputs=["latents"],
                 output_type="np",
             )
-            if mode == "t2i":
+            if own:
+                del arguments["negative_prompt_embeds"]
+                arguments |= dict(latents=noise["latents"].clone(), height=height, width=width)
+            elif mode == "t2i":
                 arguments |= dict(latents=noise["latents"].clone(), height=height, width=width, guidance_rescale=rescale)
             else:
                 arguments |= dict(image=Image.fromarray(photo), strength=strength)

@@ -16,6 +16,7 @@ use super::pieces::Tape;
 use super::pipeline::{Parts, Tokens};
 use super::unet::Unet;
 use super::vae::Vae;
+use crate::checkpoint::config::UnetConfig;
 use crate::diffusion::draws::{Draw, Draws};
 use crate::diffusion::fit::rate;
 use crate::diffusion::pixels;
@@ -94,6 +95,7 @@ pub fn fit(
     supervisor: &mut dyn Supervisor,
 ) -> Result<Vec<u8>> {
     parts.check()?;
+    refuse_told(parts.unet_config, &parts.name)?;
     check(parts, options, &photos)?;
     heap::keep_freed();
     let draws = Draws::new(options.seed, options.batch * options.accumulate, photos.of);
@@ -164,6 +166,20 @@ pub fn fit(
         }
     }
     state.adapters.to_bytes()
+}
+
+/// A network that is told the guidance was distilled to leap to the end of a walk: the loss of a single step would undo it.
+///
+/// # Errors
+/// [`Error::Input`] for such a U-Net of the checkpoint `name`.
+pub fn refuse_told(config: &UnetConfig, name: &str) -> Result<()> {
+    match config.guidance_width {
+        None => Ok(()),
+        Some(_) => Err(Error::input_help(
+            format!("`{name}/unet` is told the guidance (`time_cond_proj_dim`): no LoRA can be fitted to it"),
+            "fit it to the checkpoint that this one was distilled from: name that one as `model` in `[generator]`",
+        )),
+    }
 }
 
 /// The words, and for each the embedding that it begins as, fp32.

@@ -86,7 +86,8 @@ pub struct Options {
     pub sampler: SamplerKind,
     /// Steps of the whole walk.
     pub steps: usize,
-    /// Classifier-free guidance (Ho and Salimans 2022, eq. 6, as `1 + w`); up to 1 it is off and the negative prompt unused.
+    /// Classifier-free guidance (Ho and Salimans 2022, eq. 6, as `1 + w`); up to 1 it is off and the negative prompt unused. A
+    /// network that is told the guidance (Luo et al. 2023) makes no second pass at any, and hears no negative prompt.
     pub guidance: f64,
     /// Share of guidance rescaling (Lin et al. 2023, eq. 15 and 16) in [0, 1]; 0 is off.
     pub guidance_rescale: f64,
@@ -119,10 +120,6 @@ impl Options {
             return Ok(());
         };
         Err(Error::Usage(problem))
-    }
-
-    fn guided(&self) -> bool {
-        self.guidance > 1.0
     }
 }
 
@@ -209,13 +206,15 @@ impl Pipeline {
         let (text, text_patches) = (&parts.text, &parts.text_patches);
         let text_what = format!("`{name}/text_encoder`");
         let unet_what = format!("`{name}/unet`");
+        let unet = Unet::load(unet_config, &parts.unet, &parts.unet_patches, kind, device, true, &unet_what)?;
+        let unet = tch::no_grad(|| unet.guided_by(options.guidance, device)).doing("tell the network the guidance")?;
         let mut text = TextEncoder::load(parts.text_config, text, text_patches, kind, device, true, &text_what)?;
         if let Some(learned) = &parts.learned {
             text = text.learning(learned, None);
         }
         Ok(Pipeline {
             text,
-            unet: Unet::load(unet_config, &parts.unet, &parts.unet_patches, kind, device, true, &unet_what)?,
+            unet,
             vae: Vae::load(vae_config, &parts.vae, vae_kind, device, &format!("`{name}/vae`"))?,
             schedule,
             settings,
@@ -271,6 +270,16 @@ impl Pipeline {
         Ok(made)
     }
 
+    /// Whether every step asks the network without the prompt too.
+    fn guided(&self) -> bool {
+        self.options.guidance > 1.0 && !self.unet.is_told_guidance()
+    }
+
+    /// Rows that the network is asked for a batch.
+    fn rows(&self, batch: i64) -> i64 {
+        if self.guided() { 2 * batch } else { batch }
+    }
+
     fn walk(&mut self, requests: &[Request], watch: Watch<'_>) -> Result<Tensor> {
         let texts = self.texts(requests)?;
         let text = self.unet.listen(&texts).doing("look at the prompts")?;
@@ -303,11 +312,11 @@ impl Pipeline {
         let Options { batch, guidance, guidance_rescale, .. } = self.options;
         let batch = batch as i64;
         let input = sampler.scale_input(x, index)?;
-        let rows = if self.options.guided() { 2 * batch } else { batch };
-        let input = if self.options.guided() { Tensor::f_cat(&[&input, &input], 0)? } else { input };
+        let rows = self.rows(batch);
+        let input = if self.guided() { Tensor::f_cat(&[&input, &input], 0)? } else { input };
         let times = Tensor::f_full([rows], sampler.timesteps()[index], (Kind::Float, self.device))?;
         let output = self.unet.forward(&input, &times, text)?;
-        let output = match self.options.guided() {
+        let output = match self.guided() {
             true => {
                 let (without, with) = (output.f_narrow(0, 0, batch)?, output.f_narrow(0, batch, batch)?);
                 guide::guided(&without, &with, guidance, guidance_rescale)?
@@ -324,7 +333,7 @@ impl Pipeline {
     /// Embeddings of a padded batch: `[batch, tokens, width]`, those of the negative prompts first where guidance is on.
     fn texts(&mut self, requests: &[Request]) -> Result<Tensor> {
         let mut wanted = Vec::new();
-        if self.options.guided() {
+        if self.guided() {
             wanted.extend(self.padded(requests).map(|request| Rc::clone(&request.negative)));
         }
         wanted.extend(self.padded(requests).map(|request| Rc::clone(&request.prompt)));
@@ -386,7 +395,7 @@ impl Pipeline {
 
     /// Whether one step of a smaller batch, or of smaller images, goes through.
     fn fits(&self, batch: usize, (width, height): (usize, usize)) -> bool {
-        let rows = if self.options.guided() { 2 * batch } else { batch } as i64;
+        let rows = self.rows(batch as i64);
         let (channels, side) = (self.channels, self.vae.side());
         let (h, w) = (height as i64 / side, width as i64 / side);
         let tried = || -> std::result::Result<(), TchError> {

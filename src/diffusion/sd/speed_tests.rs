@@ -71,6 +71,7 @@ fn times_at_full_size() {
         frequency_shift: 0.0,
         downsample_padding: 1,
         middle_scale: 1.0,
+        guidance_width: None,
     };
     let vae = VaeConfig {
         in_channels: 3,

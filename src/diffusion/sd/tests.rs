@@ -39,6 +39,7 @@ pub fn configs(model: &str) -> (UnetConfig, VaeConfig, TextEncoderConfig) {
         frequency_shift: 0.0,
         downsample_padding: 1,
         middle_scale: 1.0,
+        guidance_width: (model == "lcm").then_some(16),
     };
     let vae = VaeConfig {
         in_channels: 3,
@@ -64,7 +65,7 @@ pub fn configs(model: &str) -> (UnetConfig, VaeConfig, TextEncoderConfig) {
         epsilon: 1e-5,
     };
     match model {
-        "one" => (
+        "one" | "lcm" => (
             UnetConfig {
                 sample_size: 4,
                 levels: vec![level(16, 1, true, 2), level(32, 1, false, 2)],
@@ -107,7 +108,7 @@ pub fn configs(model: &str) -> (UnetConfig, VaeConfig, TextEncoderConfig) {
 #[test]
 fn networks_give_what_diffusers_gives() {
     let _no_grad = tch::no_grad_guard();
-    for model in ["one", "two", "four"] {
+    for model in ["one", "two", "four", "lcm"] {
         let (unet, vae, text) = configs(model);
         let golden = golden(model);
         for inference in [true, false] {
@@ -137,7 +138,7 @@ fn networks_give_what_diffusers_gives() {
                 let times = Tensor::full([2], t, (Kind::Float, CPU));
                 near(&unet.forward(&latents, &times, &text).unwrap(), &format!("unet_{t}"));
             }
-            let odd = if model == "one" { [1, 4, 6, 5] } else { [1, 4, side + 4, side - 1] };
+            let odd = if side == 4 { [1, 4, 6, 5] } else { [1, 4, side + 4, side - 1] };
             let text = unet.listen(&golden["embeddings"].narrow(0, 0, 1)).unwrap();
             let times = Tensor::full([1], 500, (Kind::Float, CPU));
             near(&unet.forward(&wave("odd", &odd), &times, &text).unwrap(), "unet_odd");
@@ -213,6 +214,14 @@ fn photo() -> RgbImage {
     RgbImage::from_raw(48, 32, bytes).unwrap()
 }
 
+/// Those of the network that is told the guidance.
+const LCM_WALKS: [Walk; 4] = [
+    Walk { mode: "t2i", steps: 4, guidance: 8.0, rescale: 0.0, strength: 1.0 },
+    Walk { mode: "t2i", steps: 3, guidance: 1.0, rescale: 0.0, strength: 1.0 },
+    Walk { mode: "t2i", steps: 6, guidance: 2.5, rescale: 0.0, strength: 1.0 },
+    Walk { mode: "i2i", steps: 4, guidance: 8.0, rescale: 0.0, strength: 0.8 },
+];
+
 /// A pipeline over a small checkpoint, and tokens that are its golden ones.
 fn pipeline(model: &str, sampler: &str, walk: &Walk, batch: usize) -> Pipeline {
     pipeline_with(model, sampler, walk, batch, Default::default())
@@ -260,9 +269,7 @@ pub fn request(golden: &Named, key: [u8; 32], source: Option<RgbImage>) -> Reque
 #[test]
 fn walks_are_those_of_diffusers_pipelines() {
     for model in ["one", "two", "four"] {
-        let golden = golden(model);
-        let walks =
-            weights::from_bytes(&std::fs::read(folder(model).join("walks.safetensors")).unwrap(), "walks").unwrap();
+        let walks = walks(model);
         let mut compared = 0;
         for sampler in SamplerKind::ALL.map(SamplerKind::name) {
             for walk in &WALKS {
@@ -272,27 +279,65 @@ fn walks_are_those_of_diffusers_pipelines() {
                     assert!(sampler == "pndm" && model != "one", "{model} {name}");
                     continue;
                 }
-                let mut pipeline = pipeline(model, sampler, walk, 1);
-                let source = (walk.mode == "i2i").then(photo);
-                let mut latents = Vec::new();
-                let made = pipeline
-                    .generate(&[request(&golden, KEY, source)], &mut |_, x| {
-                        latents.push(x.copy());
-                        Ok(())
-                    })
-                    .unwrap();
-                let theirs = &walks[&format!("{name} latents")];
-                assert_eq!(theirs.size()[0], latents.len() as i64, "{model} {name}");
-                for (step, ours) in latents.iter().enumerate() {
-                    let distance = distance(ours, &theirs.narrow(0, step as i64, 1));
-                    assert!(distance < 1e-4, "{model} {name} step {step}: {distance:e}");
-                    compared += 1;
-                }
-                same_picture(made[0].image.as_ref().unwrap(), &walks[&format!("{name} image")], &name);
+                compared += same_walk(model, sampler, walk, &walks);
             }
         }
         assert!(compared > 300, "{compared}");
     }
+}
+
+/// What the script walked over a model.
+fn walks(model: &str) -> Named {
+    weights::from_bytes(&std::fs::read(folder(model).join("walks.safetensors")).unwrap(), "walks").unwrap()
+}
+
+/// Every step and the picture of a walk are those of diffusers; how many steps.
+fn same_walk(model: &str, sampler: &str, walk: &Walk, walks: &Named) -> usize {
+    let name = format!("{sampler} {} {}", walk.mode, walk.steps);
+    let mut pipeline = pipeline(model, sampler, walk, 1);
+    let source = (walk.mode == "i2i").then(photo);
+    let mut latents = Vec::new();
+    let made = pipeline
+        .generate(&[request(&golden(model), KEY, source)], &mut |_, x| {
+            latents.push(x.copy());
+            Ok(())
+        })
+        .unwrap();
+    let theirs = &walks[&format!("{name} latents")];
+    assert_eq!(theirs.size()[0], latents.len() as i64, "{model} {name}");
+    for (step, ours) in latents.iter().enumerate() {
+        let distance = distance(ours, &theirs.narrow(0, step as i64, 1));
+        assert!(distance < 1e-4, "{model} {name} step {step}: {distance:e}");
+    }
+    same_picture(made[0].image.as_ref().unwrap(), &walks[&format!("{name} image")], &name);
+    latents.len()
+}
+
+#[test]
+fn a_network_that_is_told_the_guidance_walks_as_in_diffusers_pipelines() {
+    let walks = walks("lcm");
+    let path = folder("lcm").join("scheduler/scheduler_config.json");
+    let config = SchedulerConfig::read(&std::fs::read_to_string(&path).unwrap(), &path).unwrap();
+    assert_eq!(sampler::prescribed(&config, None).unwrap().kind, SamplerKind::Lcm);
+    for sampler in ["lcm", "ddim"] {
+        for walk in &LCM_WALKS {
+            same_walk("lcm", sampler, walk, &walks);
+        }
+    }
+}
+
+#[test]
+fn a_network_that_is_told_the_guidance_hears_it_and_no_negative_prompt() {
+    let golden = golden("lcm");
+    let made = |guidance: f64, negative: i64| {
+        let walk = Walk { mode: "t2i", steps: 2, guidance, rescale: 0.0, strength: 1.0 };
+        let mut request = request(&golden, KEY, None);
+        request.negative = request.negative.iter().map(|id| (id + negative) % 60).collect();
+        let made = pipeline("lcm", "lcm", &walk, 2).generate(&[request], &mut |_, _| Ok(())).unwrap();
+        made.into_iter().next().unwrap().latents
+    };
+    assert_eq!(made(8.0, 0), made(8.0, 1));
+    assert!(distance(&made(8.0, 0), &made(2.0, 0)) > 0.01);
 }
 
 /// 99.9 % of the values of `[h, w, 3]` are within 1/255.

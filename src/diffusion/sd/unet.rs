@@ -78,6 +78,10 @@ struct Middle {
 pub struct Unet {
     config: UnetConfig,
     kind: Kind,
+    /// Of the guidance's embedding, where the network is told the guidance.
+    told: Option<Linear>,
+    /// What it adds to the timestep's waves, `[1, channels]`.
+    guidance: Option<Tensor>,
     time1: Linear,
     time2: Linear,
     first: Conv,
@@ -201,7 +205,10 @@ impl Unet {
             })
             .collect();
         let groups = config.norm_groups as i64;
+        let told = |width: usize| Linear::unbiased(&all.sub("time_embedding.cond_proj"), width as i64, channels[0]);
         let net = Unet {
+            told: config.guidance_width.map(told),
+            guidance: None,
             time1: Linear::load(&all.sub("time_embedding.linear_1"), channels[0], parts.embedding),
             time2: Linear::load(&all.sub("time_embedding.linear_2"), parts.embedding, parts.embedding),
             first: Conv::load(&all.sub("conv_in"), config.in_channels as i64, channels[0], 3),
@@ -215,6 +222,23 @@ impl Unet {
         };
         all.finish(what)?;
         Ok(net)
+    }
+
+    /// Told how strong the guidance is, if it is one that is told; untold it adds nothing, as diffusers has it.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn guided_by(self, guidance: f64, device: Device) -> std::result::Result<Unet, tch::TchError> {
+        let Some(told) = &self.told else { return Ok(self) };
+        let width = self.config.guidance_width.unwrap_or_default() as i64;
+        let embedding = guidance_embedding(guidance, width)?.f_to_kind(self.kind)?;
+        let added = told.forward(&embedding.f_to_device(device)?)?;
+        Ok(Unet { guidance: Some(added), ..self })
+    }
+
+    /// Whether it is told the guidance, and so makes no pass without the prompt.
+    pub fn is_told_guidance(&self) -> bool {
+        self.told.is_some()
     }
 
     /// The sizes it was made with.
@@ -242,6 +266,10 @@ impl Unet {
         let mut text = text.0.iter();
         let text = &mut text;
         let waves = self.waves(times)?.f_to_kind(self.kind)?;
+        let waves = match &self.guidance {
+            Some(guidance) => waves.f_add(guidance)?,
+            None => waves,
+        };
         let time = self.time2.forward(&self.time1.forward(&waves)?.f_silu()?)?.f_silu()?; // [batch, 4 channels]
         let x = if self.config.center_input { x.f_mul_scalar(2.0)?.f_sub_scalar(1.0)? } else { x.shallow_clone() };
         let mut x = self.first.forward(&channels_last(&x.f_to_kind(self.kind)?)?)?;
@@ -296,6 +324,18 @@ impl Unet {
         let waves = if self.config.flip_sin_to_cos { [cosines, sines] } else { [sines, cosines] };
         Tensor::f_cat(&waves, -1)?.f_constant_pad_nd([0, width - 2 * half])
     }
+}
+
+/// Sines and cosines, `[1, width]` in fp32 on the CPU, of a guidance as [`super::guide::guided`] takes it: the paper's is less
+/// by one (Luo et al. 2023, section 4.3, after Kingma et al. 2021). In fp32 from the start, as the network has learned it:
+/// the angles are thousands of radians.
+fn guidance_embedding(guidance: f64, width: i64) -> Out {
+    let half = width / 2;
+    let kind = (Kind::Float, Device::Cpu);
+    let spacing = Tensor::f_full([1], 10_000.0, kind)?.f_log()?.f_div_scalar(half - 1)?;
+    let frequencies = Tensor::f_arange(half, kind)?.f_mul(&spacing.f_neg()?)?.f_exp()?;
+    let angles = Tensor::f_full([1, 1], guidance - 1.0, kind)?.f_mul_scalar(1000.0)?.f_mul(&frequencies)?;
+    Tensor::f_cat(&[angles.f_sin()?, angles.f_cos()?], -1)?.f_constant_pad_nd([0, width - 2 * half])
 }
 
 /// Makes the parts of one network.
