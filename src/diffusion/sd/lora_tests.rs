@@ -94,7 +94,6 @@ fn the_same_lora_of_kohyas_scripts_and_of_peft_alone_is_the_same() {
     assert_eq!(deltas(&read(path, 0.5)), deltas(&theirs));
 
     // peft alone saves one network a folder.
-    let only = |start: &str| tensors.iter().filter_map(move |(name, tensor)| Some((name.strip_prefix(start)?, tensor)));
     let saved = |name: &str, tensors: Named, alpha: f64| {
         let folder = folder.path().join(name);
         std::fs::create_dir(&folder).unwrap();
@@ -103,8 +102,9 @@ fn the_same_lora_of_kohyas_scripts_and_of_peft_alone_is_the_same() {
         std::fs::write(folder.join("adapter_config.json"), settings).unwrap();
         folder
     };
-    let named = |start, prefix: &str| -> Named {
-        only(start).map(|(name, tensor)| (format!("base_model.model.{prefix}{name}"), tensor.shallow_clone())).collect()
+    let named = |start: &str, prefix: &str| -> Named {
+        let own = tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(start)?, tensor)));
+        own.map(|(name, tensor)| (format!("base_model.model.{prefix}{name}"), tensor.shallow_clone())).collect()
     };
     let mut both = read(saved("unet", named("unet.", ""), 5.0), 0.5);
     both.join(read(saved("text", named("text_encoder.", "text_model."), 5.0), 0.5));
