@@ -206,12 +206,12 @@ impl Pipeline {
         let (text, text_patches) = (&parts.text, &parts.text_patches);
         let text_what = format!("`{name}/text_encoder`");
         let unet_what = format!("`{name}/unet`");
-        let unet = Unet::load(unet_config, &parts.unet, &parts.unet_patches, kind, device, true, &unet_what)?;
-        let unet = tch::no_grad(|| unet.guided_by(options.guidance, device)).doing("tell the network the guidance")?;
         let mut text = TextEncoder::load(parts.text_config, text, text_patches, kind, device, true, &text_what)?;
         if let Some(learned) = &parts.learned {
             text = text.learning(learned, None);
         }
+        let unet = Unet::load(unet_config, &parts.unet, &parts.unet_patches, kind, device, true, &unet_what)?;
+        let unet = tch::no_grad(|| unet.guided_by(options.guidance, device)).doing("tell the network the guidance")?;
         Ok(Pipeline {
             text,
             unet,
