@@ -35,6 +35,9 @@ const ENDINGS: [(&str, Part); 12] = [
 /// What a tensor's name says, if it is of a known form.
 pub fn place(tensor: &str) -> Option<Place> {
     let name = tensor.strip_prefix("base_model.model.").unwrap_or(tensor);
+    if name.starts_with("lora_te2_") || name.starts_with("text_encoder_2.") {
+        return None; // XL's second text encoder
+    }
     let flat = |start: &str, is_text| Some((is_text, unflattened(name.strip_prefix(start)?)));
     let (is_text, name) = flat("lora_unet_", false)
         .or_else(|| flat("lora_te_", true))
@@ -64,7 +67,7 @@ fn processor(name: &str) -> Option<(String, Part)> {
 }
 
 /// Parts of layers' names with `_` in them, which kohya's scripts also write for the dots between parts.
-const JOINED: [&str; 21] = [
+const JOINED: [&str; 23] = [
     "down_blocks",
     "up_blocks",
     "mid_block",
@@ -84,15 +87,17 @@ const JOINED: [&str; 21] = [
     "linear_2",
     "text_model",
     "self_attn",
+    "q_proj",
+    "k_proj",
+    "v_proj",
     "out_proj",
-    "token_embedding",
 ];
 
 /// `down_blocks_0_attentions_0_proj_in.alpha` as `down_blocks.0.attentions.0.proj_in.alpha`.
 fn unflattened(name: &str) -> String {
     let (layer, ending) = name.split_once('.').unwrap_or((name, ""));
     let mut dotted = format!(".{}.", layer.replace('_', "."));
-    for joined in JOINED.iter().chain(&["q_proj", "k_proj", "v_proj"]) {
+    for joined in JOINED {
         dotted = dotted.replace(&format!(".{}.", joined.replace('_', ".")), &format!(".{joined}."));
     }
     format!("{}{ending}", dotted.trim_start_matches('.'))
