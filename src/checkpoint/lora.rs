@@ -1,5 +1,5 @@
-//! The files of a LoRA, as diffusers and peft write them: tensors and metadata. Knows no libtorch, and not what the tensors
-//! mean.
+//! The files of a LoRA, as diffusers, peft and kohya's scripts write them: tensors and settings. Knows no libtorch, and not what
+//! the tensors mean.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,11 +51,13 @@ impl LoraFile {
     /// BLAKE3 of the file's bytes, and of the settings beside it after them.
     ///
     /// # Errors
-    /// [`Error::Io`] where they cannot be read.
+    /// [`Error::Io`] where it cannot be read.
     pub fn digest(&self) -> Result<[u8; 32]> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(SafetensorsFile::open(&self.path)?.content());
-        hasher.update(beside(&self.path)?.unwrap_or_default().as_bytes());
+        if self.path.ends_with(PEFT[0]) {
+            hasher.update(self.settings.as_deref().unwrap_or_default().as_bytes());
+        }
         Ok(*hasher.finalize().as_bytes())
     }
 }

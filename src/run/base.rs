@@ -90,7 +90,7 @@ impl Base {
     fn joined(&self, more: Lora) -> Result<Lora> {
         let mut all = Lora::default();
         for (file, scale) in &self.loras {
-            all.join(lora::read(&file.tensors, file.settings.as_deref(), &file.path.display().to_string(), *scale)?);
+            all.join(lora::read_file(file, *scale)?);
         }
         all.join(more);
         Ok(all)

@@ -138,8 +138,7 @@ pub fn generate(asked: &Asked, store: &Store, progress: &Progress) -> Result<Gen
 fn loras(asked: &Asked) -> Result<Lora> {
     let mut all = Lora::default();
     for (path, scale) in &asked.loras {
-        let file = LoraFile::open(path)?;
-        all.join(lora::read(&file.tensors, file.settings.as_deref(), &file.path.display().to_string(), *scale)?);
+        all.join(lora::read_file(&LoraFile::open(path)?, *scale)?);
     }
     Ok(all)
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::{load, lora_names};
+use crate::checkpoint::lora::LoraFile;
 use crate::checkpoint::tensors::Tensors;
 use crate::error::{Error, Result};
 
@@ -66,6 +67,14 @@ impl Lora {
     }
 }
 
+/// Reads a LoRA's file; `scale` is a factor on all of it.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_file(file: &LoraFile, scale: f64) -> Result<Lora> {
+    read(&file.tensors, file.settings.as_deref(), &file.path.display().to_string(), scale)
+}
+
 /// Reads a LoRA; `name` is the file's in messages, `scale` a factor on all of it. A layer's alpha is a tensor of its own, or in
 /// `settings`, peft's (JSON); without both it is the rank.
 ///
@@ -107,7 +116,7 @@ pub fn read(tensors: &Tensors, settings: Option<&str>, name: &str, scale: f64) -
         };
         let factor = match alpha {
             None => 1.0,
-            Some(alpha) if settings.rank_stabilized(is_text) => alpha / (rank as f64).sqrt(),
+            Some(alpha) if settings.says(is_text, "use_rslora") => alpha / (rank as f64).sqrt(),
             Some(alpha) => alpha / rank as f64,
         };
         let delta = Delta { down, up, scale: scale * factor, from: name.to_string() };
@@ -156,7 +165,7 @@ impl Settings<'_> {
         };
         for is_text in [false, true] {
             for field in ["use_dora", "use_qalora", "use_bdlora"] {
-                if settings.get(is_text, field).and_then(serde_json::Value::as_bool) == Some(true) {
+                if settings.says(is_text, field) {
                     return refused(field, "true");
                 }
             }
@@ -200,8 +209,9 @@ impl Settings<'_> {
         Ok(self.get(is_text, "lora_alpha").and_then(serde_json::Value::as_f64))
     }
 
-    fn rank_stabilized(&self, is_text: bool) -> bool {
-        self.get(is_text, "use_rslora").and_then(serde_json::Value::as_bool) == Some(true)
+    /// Whether a field is true.
+    fn says(&self, is_text: bool, field: &str) -> bool {
+        self.get(is_text, field).and_then(serde_json::Value::as_bool) == Some(true)
     }
 }
 

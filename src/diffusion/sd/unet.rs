@@ -229,9 +229,8 @@ impl Unet {
     /// # Errors
     /// What libtorch says.
     pub fn guided_by(self, guidance: f64, device: Device) -> std::result::Result<Unet, tch::TchError> {
-        let Some(told) = &self.told else { return Ok(self) };
-        let width = self.config.guidance_width.unwrap_or_default() as i64;
-        let embedding = guidance_embedding(guidance, width)?.f_to_kind(self.kind)?;
+        let (Some(told), Some(width)) = (&self.told, self.config.guidance_width) else { return Ok(self) };
+        let embedding = guidance_embedding(guidance, width as i64)?.f_to_kind(self.kind)?;
         let added = told.forward(&embedding.f_to_device(device)?)?;
         Ok(Unet { guidance: Some(added), ..self })
     }
