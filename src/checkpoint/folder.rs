@@ -8,7 +8,7 @@ use super::{Checkpoint, Component, Weights, index, text_encoder, tokenizer, unet
 use crate::error::{Error, IoContext, Result};
 
 /// Files without which there is no checkpoint.
-const NEEDED: [&str; 5] = [
+pub const NEEDED: [&str; 5] = [
     "model_index.json",
     "unet/config.json",
     "vae/config.json",
@@ -24,10 +24,23 @@ pub fn open(root: &Path) -> Result<Checkpoint> {
     if !root.is_dir() {
         return Err(Error::input(format!("`{}`: there is no such checkpoint", root.display())));
     }
-    if root.join(NEEDED[0]).is_file() {
-        index::check(&root.join(NEEDED[0]), &read(root, NEEDED[0])?)?;
+    let plain = without_weights(root, &root.join(NEEDED[0]))?;
+    let mut files = Vec::new();
+    for component in Component::ALL {
+        files.push((component, weights::open(&root.join(component.folder()), component.stem())?));
     }
-    complete(root)?;
+    Ok(Checkpoint { weights: Weights::Folder(files), ..plain })
+}
+
+/// All that is small of a checkpoint in the folder `root`, and no weights; `index` is its `model_index.json`.
+///
+/// # Errors
+/// As [`Checkpoint::open`].
+pub fn without_weights(root: &Path, index: &Path) -> Result<Checkpoint> {
+    if index.is_file() {
+        index::check(index, &fs::read_to_string(index).doing("read", index)?)?;
+    }
+    complete(root, index)?;
     let unet = unet::read(&root.join(NEEDED[1]), &read(root, NEEDED[1])?)?;
     let vae = vae::read(&root.join(NEEDED[2]), &read(root, NEEDED[2])?)?;
     let text_encoder = text_encoder::read(&root.join(NEEDED[3]), &read(root, NEEDED[3])?)?;
@@ -40,10 +53,6 @@ pub fn open(root: &Path) -> Result<Checkpoint> {
     for (name, content) in tokenizer::files(&vocabulary)? {
         small.push((format!("tokenizer/{name}"), content));
     }
-    let mut files = Vec::new();
-    for component in Component::ALL {
-        files.push((component, weights::open(&root.join(component.folder()), component.stem())?));
-    }
     Ok(Checkpoint {
         path: root.to_path_buf(),
         unet,
@@ -51,9 +60,10 @@ pub fn open(root: &Path) -> Result<Checkpoint> {
         text_encoder,
         scheduler: read(root, NEEDED[4])?,
         scheduler_path: root.join(NEEDED[4]),
+        prediction_is_guessed: false,
         vocabulary,
         small,
-        weights: Weights::Folder(files),
+        weights: Weights::Folder(Vec::new()),
     })
 }
 
@@ -63,11 +73,8 @@ fn read(root: &Path, place: &str) -> Result<String> {
 }
 
 /// All files must be there that are no weights; the error names what is missing, and what the folder holds instead.
-fn complete(root: &Path) -> Result<()> {
-    let mut missing: Vec<&str> = NEEDED.iter().copied().filter(|place| !root.join(place).is_file()).collect();
-    let vocabulary: Vec<String> =
-        tokenizer::missing(&root.join("tokenizer")).iter().map(|name| format!("tokenizer/{name}")).collect();
-    missing.extend(vocabulary.iter().map(String::as_str));
+fn complete(root: &Path, index: &Path) -> Result<()> {
+    let missing = missing(|place| if place == NEEDED[0] { index.is_file() } else { root.join(place).is_file() });
     if missing.is_empty() {
         return Ok(());
     }
@@ -95,8 +102,16 @@ fn complete(root: &Path) -> Result<()> {
     ))
 }
 
+/// Which files are missing that are no weights, where `has` says which are there.
+pub fn missing(has: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut missing: Vec<String> = NEEDED.iter().filter(|place| !has(place)).map(|place| place.to_string()).collect();
+    let place = |name: &str| format!("tokenizer/{name}");
+    missing.extend(tokenizer::missing(|name| has(&place(name))).into_iter().map(place));
+    missing
+}
+
 /// `a`, `b` and `c` with the verb that follows, without the outer quotes.
-fn list(names: &[&str]) -> String {
+pub fn list(names: &[String]) -> String {
     let (last, first) = names.split_last().expect("something is missing");
     if first.is_empty() { format!("{last}` is") } else { format!("{}` and `{last}` are", first.join("`, `")) }
 }

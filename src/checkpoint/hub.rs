@@ -15,7 +15,8 @@ use serde_json::Value;
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
-use super::{Component, index, tokenizer, weights};
+use super::scheduler::SchedulerConfig;
+use super::{Component, folder, index, tokenizer, weights};
 use crate::error::{Error, IoContext, Result};
 
 /// How often a broken connection is taken up again before a download stops.
@@ -187,27 +188,42 @@ impl Hub<'_> {
         Ok(Listing { commit: commit.ok_or_else(strange)?.to_string(), files: files.collect() })
     }
 
-    /// Fetches all that is needed of a revision into `folder`.
+    /// Fetches all that is needed of a revision into `folder`: what is small first, so that no weights come of a model
+    /// that birdaug does not run.
     fn model(&self, listing: &Listing, folder: &Path, progress: &dyn Fn(&str, u64, u64)) -> Result<()> {
-        let last = "model_index.json";
-        if !listing.files.contains_key(last) {
+        let index = folder::NEEDED[0];
+        if !listing.files.contains_key(index) {
             return Err(Error::input_help(
-                format!("`{}` is no checkpoint in the diffusers layout: it has no `{last}`", self.spec.text()),
+                format!("`{}` is no checkpoint in the diffusers layout: it has no `{index}`", self.spec.text()),
                 "fetch a checkpoint in one file yourself, and name the file",
             ));
         }
-        // What it is comes first, so that no stranger is fetched; its name comes last.
+        // What it is comes first, its name last.
         let waiting = folder.join("model_index.json.new");
-        self.file(listing, last, &waiting, progress)?;
+        self.file(listing, index, &waiting, progress)?;
         index::check(&waiting, &fs::read_to_string(&waiting).doing("read", &waiting)?)?;
-        let mut wanted: Vec<String> = Vec::new();
-        for place in
-            ["unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json"]
-        {
-            wanted.push(place.to_string());
+        let missing = folder::missing(|place| listing.files.contains_key(place));
+        if !missing.is_empty() {
+            return Err(Error::input(format!("`{}`: `{} missing", self.spec.text(), folder::list(&missing))));
         }
+        let mut wanted: Vec<String> = folder::NEEDED[1..].iter().map(|place| place.to_string()).collect();
         wanted.extend(tokenizer::FILES.map(|name| format!("tokenizer/{name}")));
         wanted.retain(|place| listing.files.contains_key(place));
+        for place in &wanted {
+            self.file(listing, place, &folder.join(place), progress)?;
+        }
+        let checkpoint = folder::without_weights(folder, &waiting)?;
+        SchedulerConfig::read(&checkpoint.scheduler, &checkpoint.scheduler_path)?;
+        checkpoint.tokenizer()?;
+        for place in self.weights(listing, folder, progress)? {
+            self.file(listing, &place, &folder.join(&place), progress)?;
+        }
+        fs::rename(&waiting, folder.join(index)).doing("rename", &waiting)
+    }
+
+    /// The files of the weights; an index of shards is fetched to know them.
+    fn weights(&self, listing: &Listing, folder: &Path, progress: &dyn Fn(&str, u64, u64)) -> Result<Vec<String>> {
+        let mut wanted = Vec::new();
         for component in Component::ALL {
             let part = component.folder();
             let names: BTreeSet<&str> =
@@ -226,10 +242,7 @@ impl Hub<'_> {
                 wanted.push(format!("{part}/{first}"));
             }
         }
-        for place in &wanted {
-            self.file(listing, place, &folder.join(place), progress)?;
-        }
-        fs::rename(&waiting, folder.join(last)).doing("rename", &waiting)
+        Ok(wanted)
     }
 
     /// Fetches one file, going on from its part; a connection that breaks is taken up again.

@@ -99,13 +99,23 @@ fn answer(mut stream: TcpStream, state: &mut State) {
     let _ = stream.write_all(rest);
 }
 
-/// The small checkpoint with what a hub has beside it.
-fn model() -> State {
+/// The small checkpoint's files by name; its text encoder says that it knows all of the tokeniser's tokens.
+fn files() -> HashMap<String, Vec<u8>> {
     let mut files = HashMap::new();
     for entry in walkdir::WalkDir::new(golden("v1")).into_iter().flatten().filter(|entry| entry.file_type().is_file()) {
         let name = entry.path().strip_prefix(golden("v1")).unwrap().to_string_lossy().into_owned();
         files.insert(name, fs::read(entry.path()).unwrap());
     }
+    let config = files.get_mut("text_encoder/config.json").unwrap();
+    let text = String::from_utf8(config.clone()).unwrap();
+    assert!(text.contains("\"vocab_size\": 50"), "{text}");
+    *config = text.replace("\"vocab_size\": 50", "\"vocab_size\": 49408").into_bytes();
+    files
+}
+
+/// The small checkpoint with what a hub has beside it.
+fn model() -> State {
+    let mut files = files();
     for name in
         ["README.md", "unet/diffusion_pytorch_model.bin", "sd.ckpt", "unet/diffusion_pytorch_model.fp16.safetensors"]
     {
@@ -114,13 +124,24 @@ fn model() -> State {
     State { files, ..State::default() }
 }
 
+/// Whether a folder holds the small checkpoint.
+fn is_model(folder: &Path) -> bool {
+    let own = tempfile::tempdir().unwrap();
+    for (name, content) in files() {
+        let path = own.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    Checkpoint::open(folder).unwrap().digest() == Checkpoint::open(own.path()).unwrap().digest()
+}
+
 #[test]
 fn a_model_is_fetched_with_the_needed_files_alone_and_only_once() {
     let server = Server::start(model());
     let cache = tempfile::tempdir().unwrap();
     let folder = server.fetch("hf:a/sd", cache.path()).unwrap();
     assert_eq!(folder, cache.path().join("models/a--sd").join(COMMIT));
-    assert_eq!(Checkpoint::open(&folder).unwrap().digest(), Checkpoint::open(&golden("v1")).unwrap().digest());
+    assert!(is_model(&folder));
     let asked = server.asked();
     assert_eq!(asked.len(), 1 + 12, "{asked:?}");
     assert!(
@@ -155,7 +176,7 @@ fn a_broken_connection_is_taken_up_where_it_broke() {
             heard.lock().unwrap().push((done, total));
         }
     });
-    assert_eq!(Checkpoint::open(&folder.unwrap()).unwrap().digest(), Checkpoint::open(&golden("v1")).unwrap().digest());
+    assert!(is_model(&folder.unwrap()));
     let path = format!("/a/sd/resolve/{COMMIT}/{UNET}");
     let asked: Vec<String> = server.asked().into_iter().filter(|asked| asked.starts_with(&path)).collect();
     assert_eq!(
@@ -182,7 +203,7 @@ fn a_download_that_stopped_goes_on_in_the_next_run() {
     server.asked();
     let folder = server.fetch("hf:a/sd", cache.path()).unwrap();
     assert!(server.asked().contains(&format!("/a/sd/resolve/{COMMIT}/{UNET} from 5000")));
-    assert_eq!(Checkpoint::open(&folder).unwrap().digest(), Checkpoint::open(&golden("v1")).unwrap().digest());
+    assert!(is_model(&folder));
 }
 
 #[test]
@@ -233,6 +254,45 @@ fn what_the_hub_refuses_is_explained() {
         "{refused}"
     );
     assert_eq!(server.asked().len(), 2, "no weights of a stranger are fetched");
+
+    // What is in the small files is looked at before any weights are asked for, too.
+    let refused = |change: &dyn Fn(&mut State)| {
+        let mut state = model();
+        change(&mut state);
+        let server = Server::start(state);
+        let cache = tempfile::tempdir().unwrap();
+        let refused = server.fetch("hf:a/sd", cache.path()).unwrap_err();
+        assert!(server.asked().iter().all(|path| !path.ends_with(".safetensors")), "no weights of it are fetched");
+        refused.replace(&cache.path().join("models/a--sd").join(COMMIT).display().to_string(), "MODEL")
+    };
+    let replaced = |name: &'static str, from: &'static str, to: &'static str| {
+        move |state: &mut State| {
+            let text = String::from_utf8(state.files[name].clone()).unwrap();
+            assert!(text.contains(from), "{text}");
+            state.files.insert(name.into(), text.replace(from, to).into_bytes());
+        }
+    };
+    assert_eq!(
+        refused(&replaced("unet/config.json", "\"in_channels\": 4", "\"in_channels\": 9")),
+        "`MODEL`: its U-Net takes 9 channels (an inpainting model), its autoencoder makes 4: birdaug runs models that take \
+         latents and text alone"
+    );
+    assert_eq!(
+        refused(&replaced("scheduler/scheduler_config.json", "{", "{\"churn\": 1, ")),
+        "`MODEL/scheduler/scheduler_config.json`: birdaug does not know the field `churn`\n  help: leaving it out of the file \
+         walks without it"
+    );
+    assert_eq!(
+        refused(&|state| drop(state.files.insert("tokenizer/vocab.json".into(), b"[]".to_vec()))),
+        "`MODEL/tokenizer/vocab.json`: holds no JSON object"
+    );
+    assert_eq!(
+        refused(&|state| {
+            state.files.remove("vae/config.json");
+            state.files.remove("tokenizer/merges.txt");
+        }),
+        "`hf:a/sd@main`: `vae/config.json` and `tokenizer/merges.txt` are missing"
+    );
 
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let spec = Spec::parse("hf:a/sd").unwrap().unwrap();

@@ -101,6 +101,8 @@ pub struct Checkpoint {
     pub scheduler: String,
     /// Where that text is from, for messages about it.
     pub scheduler_path: PathBuf,
+    /// Nothing says what the U-Net predicts: that it is v is a guess.
+    pub prediction_is_guessed: bool,
     /// Folder of the tokeniser's files.
     vocabulary: PathBuf,
     /// The small files that determine images, by their place in the diffusers layout: configurations and vocabulary.
@@ -127,8 +129,9 @@ impl Checkpoint {
     }
 
     /// As [`Checkpoint::open`], with what a file in the original layout does not say: where its vocabulary is, and
-    /// whether its U-Net predicts the noise or v. Unsaid, the file's note `modelspec.prediction_type` decides; without
-    /// one, 1.x predicts the noise and 2.x predicts v, which is wrong for the `512-base` of 2.x alone.
+    /// whether its U-Net predicts the noise or v. Unsaid, what the file says decides: its note `modelspec.prediction_type`,
+    /// a tensor `v_pred`, for 2.x the steps that it was trained for. Where it says nothing, 1.x predicts the noise and
+    /// 2.x v, which is a guess: `512-base` of 2.x predicts the noise.
     ///
     /// # Errors
     /// As [`Checkpoint::open`]; also if options are given for a folder, which says itself what they say.

@@ -7,7 +7,7 @@
 //! | `first_stage_model.*` | the autoencoder |
 //! | `cond_stage_model.transformer.*` | the text encoder of 1.x, transformers' CLIP |
 //! | `cond_stage_model.model.*` | the text encoder of 2.x, OpenCLIP: its last layer and its projection are not used |
-//! | `model_ema.*`, the schedule's tables, the training's losses | passed over |
+//! | `model_ema.*`, the schedule's tables, the training's losses and words | passed over |
 
 use super::Component;
 use super::names::{self, Fate};
@@ -24,8 +24,11 @@ pub struct Original {
 }
 
 /// Beginnings of names that no network here needs.
-const PASSED: [&str; 16] = [
+const PASSED: [&str; 20] = [
     "model_ema.",
+    "cond_stage_model.logit_scale",
+    "cond_stage_model.text_projection",
+    "embedding_manager.",
     "first_stage_model.loss.",
     "first_stage_model.model_ema.",
     "alphas_cumprod",
@@ -41,6 +44,7 @@ const PASSED: [&str; 16] = [
     "sqrt_one_minus_alphas_cumprod",
     "sqrt_recip",
     "v_pred",
+    "ztsnr",
 ];
 
 impl Original {
@@ -165,6 +169,7 @@ impl Original {
             return self.open_clip_layer(rest).unwrap_or(Fate::Unknown);
         }
         match name {
+            _ if name.starts_with("visual.") => Fate::Passed,
             "positional_embedding" => named("embeddings.position_embedding.weight".into()),
             "token_embedding.weight" => named("embeddings.token_embedding.weight".into()),
             "text_projection" | "logit_scale" | "attn_mask" => Fate::Passed,

@@ -2,8 +2,10 @@
 //!
 //! Such a file brings no configuration. What decides:
 //! - 1.x or 2.x: how wide the text is that the U-Net reads, 768 or 1024; the configuration is the published one.
-//! - noise or v prediction: what the caller says; else the note `modelspec.prediction_type` in the file; else noise
-//!   for 1.x and v for 2.x, as most of those published have it. `512-base` of 2.x predicts noise: say so.
+//! - noise or v prediction: what the caller says; else the note `modelspec.prediction_type` in the file; else a tensor
+//!   `v_pred`, which trainers leave there; else noise for 1.x. For 2.x 875,000 steps of training (`global_step`) are
+//!   `512-base`, which predicts noise, as diffusers takes it; other steps are v. Where nothing says it, v is a guess.
+//! - zero terminal SNR: a tensor `ztsnr`; the schedule is then rescaled and walked from its end (Lin et al. 2023).
 //! - the vocabulary: the folder that the caller names; else `tokenizer/` beside the file.
 
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use std::path::{Path, PathBuf};
 use super::names::Fate;
 use super::original::Original;
 use super::safetensors_file::SafetensorsFile;
+use super::tensors::Dtype;
 use super::{
     Checkpoint, Component, Options, Prediction, Weights, published, text_encoder, tokenizer, unet, vae, weights,
 };
@@ -21,6 +24,13 @@ const READS_TEXT: &str = "model.diffusion_model.input_blocks.1.1.transformer_blo
 
 /// The U-Net's first layer.
 const FIRST: &str = "model.diffusion_model.input_blocks.0.0.weight";
+
+/// Empty tensors by which trainers say that the U-Net predicts v, and that the noise ends at zero terminal SNR.
+const V_PREDICTION: &str = "v_pred";
+const ZERO_SNR: &str = "ztsnr";
+
+/// Steps of training, `global_step`, of `512-base` of 2.x, the one of those published that predicts noise.
+const STEPS_OF_BASE: i64 = 875_000;
 
 /// Tensors that only other models have, as a part of the name, and what people call those.
 const OTHERS: [(&str, &str); 7] = [
@@ -62,11 +72,11 @@ pub fn open(path: &Path, options: &Options) -> Result<Checkpoint> {
     let mut unet = unet::read(path, texts[0])?;
     let vae = vae::read(path, texts[1])?;
     let text_encoder = text_encoder::read(path, texts[2])?;
-    let prediction = prediction(&file, two, options)?;
+    let (prediction, guessed) = prediction(&file, two, options)?;
     if two && prediction == Prediction::Noise {
         unet.sample_size = 64; // 512-base
     }
-    let scheduler = with_prediction(texts[3], prediction);
+    let scheduler = scheduler(&file, texts[3], prediction)?;
     let original =
         Original { depth: unet.levels[0].depth, vae_levels: vae.channels.len(), text_layers: text_encoder.layers };
     complete(&file, &original)?;
@@ -82,6 +92,7 @@ pub fn open(path: &Path, options: &Options) -> Result<Checkpoint> {
         text_encoder,
         scheduler,
         scheduler_path: path.to_path_buf(),
+        prediction_is_guessed: guessed,
         vocabulary: folder,
         small,
         weights: Weights::Single(Box::new(file), original),
@@ -115,30 +126,62 @@ fn second_version(file: &SafetensorsFile) -> Result<bool> {
     }
 }
 
-/// What the U-Net predicts.
-fn prediction(file: &SafetensorsFile, two: bool, options: &Options) -> Result<Prediction> {
+/// What the U-Net predicts, and whether that is a guess.
+fn prediction(file: &SafetensorsFile, two: bool, options: &Options) -> Result<(Prediction, bool)> {
     if let Some(prediction) = options.prediction {
-        return Ok(prediction);
+        return Ok((prediction, false));
     }
     match file.note("modelspec.prediction_type") {
-        Some("epsilon") => Ok(Prediction::Noise),
-        Some("v" | "v_prediction") => Ok(Prediction::V),
-        Some(other) => Err(Error::input(format!(
-            "`{}`: its note `modelspec.prediction_type` is `{other}`, neither `epsilon` nor `v`",
-            file.path.display()
-        ))),
-        None => Ok(if two { Prediction::V } else { Prediction::Noise }),
+        Some("epsilon") => return Ok((Prediction::Noise, false)),
+        Some("v" | "v_prediction") => return Ok((Prediction::V, false)),
+        Some(other) => {
+            return Err(Error::input(format!(
+                "`{}`: its note `modelspec.prediction_type` is `{other}`, neither `epsilon` nor `v`",
+                file.path.display()
+            )));
+        }
+        None => {}
+    }
+    Ok(match global_step(file) {
+        _ if file.shape(V_PREDICTION).is_some() => (Prediction::V, false),
+        _ if !two => (Prediction::Noise, false),
+        Some(STEPS_OF_BASE) => (Prediction::Noise, false),
+        Some(_) => (Prediction::V, false),
+        None => (Prediction::V, true),
+    })
+}
+
+/// Steps that the file says it was trained for.
+fn global_step(file: &SafetensorsFile) -> Option<i64> {
+    let stored = file.tensor("global_step").ok()?;
+    match stored.dtype {
+        Dtype::Int64 => Some(i64::from_le_bytes(stored.data().try_into().ok()?)),
+        Dtype::Fp32 => Some(f32::from_le_bytes(stored.data().try_into().ok()?) as i64),
+        _ => None,
     }
 }
 
-/// A scheduler's configuration with another prediction.
-fn with_prediction(text: &str, prediction: Prediction) -> String {
+/// The scheduler's configuration: `published`, with another prediction and zero terminal SNR where the file says so.
+fn scheduler(file: &SafetensorsFile, published: &str, prediction: Prediction) -> Result<String> {
+    let zero_snr = file.shape(ZERO_SNR).is_some();
+    if zero_snr && prediction == Prediction::Noise {
+        return Err(Error::input_help(
+            format!("`{}`: has zero terminal SNR (`{ZERO_SNR}`), where noise cannot be predicted", file.path.display()),
+            "such a checkpoint predicts v: `--prediction-type v_prediction`, in a recipe `prediction_type`",
+        ));
+    }
+    // PNDM, which 1.x names, knows no zero terminal SNR; all else in the two is the same.
+    let text = if zero_snr { published::SCHEDULER_2 } else { published };
     let mut config: serde_json::Value = serde_json::from_str(text).expect("it is ours");
     config["prediction_type"] = match prediction {
         Prediction::Noise => "epsilon".into(),
         Prediction::V => "v_prediction".into(),
     };
-    config.to_string()
+    if zero_snr {
+        config["rescale_betas_zero_snr"] = true.into();
+        config["timestep_spacing"] = "trailing".into();
+    }
+    Ok(config.to_string())
 }
 
 /// Every network must be there, and every tensor must be known.
@@ -177,7 +220,7 @@ fn vocabulary(path: &Path, options: &Options) -> Result<PathBuf> {
         Some(folder) => folder.clone(),
         None => path.parent().unwrap_or(Path::new("")).join("tokenizer"),
     };
-    let missing = tokenizer::missing(&folder);
+    let missing = tokenizer::missing(|name| folder.join(name).is_file());
     if missing.is_empty() {
         return Ok(folder);
     }

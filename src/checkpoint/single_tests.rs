@@ -9,6 +9,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::folder_tests::golden;
 use super::original::Original;
 use super::safetensors_file::SafetensorsFile;
+use super::scheduler::{Class, PredictionType, SchedulerConfig, TimestepSpacing};
 use super::{Checkpoint, Component, Options, Prediction, collect, names};
 use crate::text;
 
@@ -85,6 +86,15 @@ fn names_of_the_published_depth_are_mapped() {
 
 /// Tensors that tell 1.x (`width` 768) from 2.x (1024), and a tokeniser beside them.
 fn small(width: usize, more: &[&str], note: Option<&str>) -> (tempfile::TempDir, PathBuf) {
+    let more: Vec<Small> = more.iter().map(|name| (*name, Dtype::F16, vec![2], [0u8; 4].as_slice())).collect();
+    small_with(width, &more, note)
+}
+
+/// A tensor's name, type, shape and bytes.
+type Small<'a> = (&'a str, Dtype, Vec<usize>, &'a [u8]);
+
+/// As [`small`], with tensors of any type.
+fn small_with(width: usize, more: &[Small], note: Option<&str>) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("tokenizer")).unwrap();
     for name in ["vocab.json", "merges.txt"] {
@@ -97,17 +107,20 @@ fn small(width: usize, more: &[&str], note: Option<&str>) -> (tempfile::TempDir,
         "cond_stage_model.model.ln_final.bias"
     };
     let zeros = vec![0u8; 320 * 2048 * 2];
-    let mut tensors = vec![
+    let plain = [
         ("model.diffusion_model.input_blocks.0.0.weight", vec![320, 4, 3, 3]),
         ("model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight", vec![320, width]),
         ("first_stage_model.quant_conv.bias", vec![8]),
         (words, vec![4]),
     ];
-    tensors.extend(more.iter().map(|name| (*name, vec![2])));
-    let views = tensors.iter().map(|(name, shape)| {
+    let plain = plain.map(|(name, shape)| {
         let length = shape.iter().product::<usize>() * 2;
-        (*name, TensorView::new(Dtype::F16, shape.clone(), &zeros[..length]).unwrap())
+        (name, Dtype::F16, shape, &zeros[..length])
     });
+    let views = plain
+        .iter()
+        .chain(more)
+        .map(|(name, dtype, shape, bytes)| (*name, TensorView::new(*dtype, shape.clone(), bytes).unwrap()));
     let notes = note.map(|note| HashMap::from([("modelspec.prediction_type".to_string(), note.to_string())]));
     fs::write(&path, safetensors::serialize(views, notes).unwrap()).unwrap();
     (folder, path)
@@ -137,6 +150,53 @@ fn shapes_decide_the_version_and_notes_and_options_the_prediction() {
 }
 
 #[test]
+fn what_trainers_leave_in_a_file_decides_what_it_predicts() {
+    let opened = |width, more: &[Small], prediction| {
+        let (_folder, path) = small_with(width, more, None);
+        let checkpoint = Checkpoint::open_with(&path, &Options { tokenizer: None, prediction }).unwrap();
+        let v = checkpoint.scheduler.contains("v_prediction");
+        (v, checkpoint.unet.sample_size, checkpoint.prediction_is_guessed)
+    };
+    let [base, later] = [875_000i64, 140_000].map(i64::to_le_bytes);
+    let float = 875_000f32.to_le_bytes();
+    let step = |bytes| -> [Small; 1] { [("global_step", Dtype::I64, vec![], bytes)] };
+    // `512-base` of 2.x, by its steps, whole or as a float; 768-v by its own.
+    assert_eq!(opened(1024, &step(&base), None), (false, 64, false));
+    assert_eq!(opened(1024, &[("global_step", Dtype::F32, vec![1], &float)], None), (false, 64, false));
+    assert_eq!(opened(1024, &step(&later), None), (true, 96, false));
+    // Steps say nothing of 1.x; nothing said is a guess for 2.x alone.
+    assert_eq!(opened(768, &step(&later), None), (false, 64, false));
+    assert_eq!(opened(768, &[], None), (false, 64, false));
+    assert_eq!(opened(1024, &[], None), (true, 96, true));
+    assert_eq!(opened(1024, &[], Some(Prediction::V)), (true, 96, false));
+    assert_eq!(opened(1024, &step(&base), Some(Prediction::V)), (true, 96, false));
+    // A trainer's marker is for any version, and the caller knows better.
+    let marked: [Small; 1] = [("v_pred", Dtype::F32, vec![0], &[])];
+    assert_eq!(opened(768, &marked, None), (true, 64, false));
+    assert_eq!(opened(768, &marked, Some(Prediction::Noise)), (false, 64, false));
+}
+
+#[test]
+fn zero_terminal_snr_is_taken_from_its_marker() {
+    let marked: [Small; 2] = [("v_pred", Dtype::F32, vec![0], &[]), ("ztsnr", Dtype::F32, vec![0], &[])];
+    for width in [768, 1024] {
+        let (_folder, path) = small_with(width, &marked, None);
+        let config = Checkpoint::open(&path).unwrap();
+        let config = SchedulerConfig::read(&config.scheduler, &config.scheduler_path).unwrap();
+        let own = config.own().unwrap();
+        assert_eq!((own.class, own.timestep_spacing), (Class::Ddim, TimestepSpacing::Trailing));
+        assert!(own.rescale_betas_zero_snr);
+        assert_eq!(own.prediction_type, PredictionType::V);
+    }
+    let (_folder, path) = small_with(768, &marked[1..], None);
+    assert_eq!(
+        refusal(&path),
+        "`D/sd.safetensors`: has zero terminal SNR (`ztsnr`), where noise cannot be predicted\n  help: such a checkpoint \
+         predicts v: `--prediction-type v_prediction`, in a recipe `prediction_type`"
+    );
+}
+
+#[test]
 fn a_digest_of_one_file_follows_its_bytes_its_words_and_what_it_predicts() {
     let (_folder, path) = small(1024, &[], None);
     let digest = |prediction| Checkpoint::open_with(&path, &Options { tokenizer: None, prediction }).unwrap().digest();
@@ -162,6 +222,18 @@ fn the_vocabulary_is_beside_the_file_or_named() {
     assert!(Checkpoint::open_with(&path, &options).is_ok());
     let refused = Checkpoint::open_with(&golden("v1"), &options).err().unwrap().to_string();
     assert!(refused.contains("is a folder: it says itself what its tokeniser and its prediction are"), "{refused}");
+}
+
+#[test]
+fn what_training_leaves_in_a_file_is_passed_over() {
+    let left = [
+        "cond_stage_model.logit_scale",
+        "cond_stage_model.text_projection",
+        "embedding_manager.embedder.transformer.text_model.final_layer_norm.bias",
+        "model_ema.decay",
+    ];
+    let (_folder, path) = small(768, &left, None);
+    Checkpoint::open(&path).unwrap();
 }
 
 #[test]

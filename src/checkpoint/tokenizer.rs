@@ -343,10 +343,10 @@ pub fn files(folder: &Path) -> Result<Vec<(&'static str, Vec<u8>)>> {
     Ok(files)
 }
 
-/// Files without which a folder holds no tokeniser.
-pub fn missing(folder: &Path) -> Vec<&'static str> {
-    if folder.join("tokenizer.json").is_file() {
+/// Files that are missing for a tokeniser, where `has` says which are there.
+pub fn missing(has: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    if has("tokenizer.json") {
         return Vec::new();
     }
-    ["vocab.json", "merges.txt"].into_iter().filter(|name| !folder.join(name).is_file()).collect()
+    ["vocab.json", "merges.txt"].into_iter().filter(|name| !has(name)).collect()
 }

@@ -343,6 +343,9 @@ pub struct Generate {
     /// The vocabulary of a checkpoint in one file [default: `tokenizer` beside it]
     #[arg(long, value_name = "DIR")]
     pub tokenizer: Option<PathBuf>,
+    /// What a checkpoint in one file predicts [default: what the file says; v_prediction for a 2.x that says nothing]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub prediction_type: Option<PredictionArg>,
     /// What to show; may be given several times
     #[arg(long, value_name = "TEXT")]
     pub prompt: Vec<String>,
@@ -408,6 +411,14 @@ pub enum PrecisionArg {
     Fp32,
     Bf16,
     Fp16,
+}
+
+/// `--prediction-type`, as diffusers spells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PredictionArg {
+    Epsilon,
+    #[value(name = "v_prediction")]
+    V,
 }
 
 fn positive(text: &str) -> Result<usize, String> {

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::args::{Generate, Global, PrecisionArg};
+use super::args::{Generate, Global, PrecisionArg, PredictionArg};
 use super::opened;
 use super::terminal;
+use crate::checkpoint::Prediction;
 use crate::error::{Error, IoContext, Result};
 use crate::nn::device::Precision;
 use crate::run::generate::{Asked, generate};
@@ -31,9 +32,9 @@ pub fn run(options: &Generate, global: &Global) -> Result<()> {
         0 => Ok(()),
         n => Err(Error::input_help(
             format!(
-                "{} of {} came out as no numbers and were not written",
-                n,
-                text::count(n + generated.files.len(), "image")
+                "{n} of {} came out as no numbers and {} not written",
+                text::count(n + generated.files.len(), "image"),
+                if n == 1 { "was" } else { "were" }
             ),
             "try `--precision fp32`; if that does not help, the weights are damaged",
         )),
@@ -60,6 +61,10 @@ fn asked(options: &Generate, global: &Global) -> Result<Asked> {
     Ok(Asked {
         model: options.model.clone(),
         tokenizer: options.tokenizer.clone(),
+        prediction: options.prediction_type.map(|prediction| match prediction {
+            PredictionArg::Epsilon => Prediction::Noise,
+            PredictionArg::V => Prediction::V,
+        }),
         prompts,
         negative: options.negative.clone(),
         image: options.image.clone(),

@@ -92,6 +92,7 @@ mod tests {
     fn a_prompt_calls_a_species_by_its_name_in_the_recipe_or_by_its_folder() {
         let model = StableDiffusion {
             model: "m".to_string(),
+            prediction_type: None,
             prompt: "a photo of a {species}, a bird".to_string(),
             negative_prompt: String::new(),
             names: BTreeMap::from([("MANDRIN DUCK".to_string(), "mandarin duck".to_string())]),

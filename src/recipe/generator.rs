@@ -115,6 +115,7 @@ fn stable_diffusion(section: &Section<'_, '_>) -> StableDiffusion {
         .collect();
     StableDiffusion {
         model: value(model, "models/sd15").to_string(),
+        prediction_type: section.choice("prediction_type").map(|choice| choice.value),
         prompt: value(prompt, "a photo of a {species}, a bird").to_string(),
         negative_prompt: value(section.text("negative_prompt"), "").to_string(),
         guidance_rescale: value(section.number("guidance_rescale", UNIT), 0.0),

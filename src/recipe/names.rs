@@ -2,7 +2,8 @@
 //! types, nothing of TOML.
 
 use super::types::{
-    Arch, ArmWord, Augment, Freeze, ImageFormat, Link, Mode, Optimiser, Precision, Sampler, Sampling, TestImages,
+    Arch, ArmWord, Augment, Freeze, ImageFormat, Link, Mode, Optimiser, Precision, PredictionType, Sampler, Sampling,
+    TestImages,
 };
 
 /// A choice that a recipe spells as text.
@@ -63,6 +64,7 @@ spelled! {
         Ddpm = "ddpm",
         Lcm = "lcm",
     }
+    PredictionType { Epsilon = "epsilon", V = "v_prediction" }
     Precision { Fp32 = "fp32", Bf16 = "bf16", Fp16 = "fp16" }
     Link { Auto = "auto", Reflink = "reflink", Hardlink = "hardlink", Copy = "copy", Symlink = "symlink" }
     ImageFormat { Jpg = "jpg", Png = "png" }

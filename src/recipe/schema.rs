@@ -69,7 +69,7 @@ pub(super) const GENERATOR: &[&str] =
 
 /// What `[generator]` takes of `kind = "stable-diffusion"` alone.
 pub(super) const STABLE_DIFFUSION: &[&str] =
-    &["model", "prompt", "negative_prompt", "guidance_rescale", "names", "loras", "lora"];
+    &["model", "prediction_type", "prompt", "negative_prompt", "guidance_rescale", "names", "loras", "lora"];
 
 /// What `[generator]` takes of `kind = "ddpm"` alone.
 pub(super) const DDPM: &[&str] = &["width", "levels", "depth", "train"];

@@ -124,6 +124,8 @@ pub enum GeneratorKind {
 #[derive(Debug, Clone, PartialEq)]
 pub struct StableDiffusion {
     pub model: String,
+    /// What the network of a checkpoint in one file predicts; `None`: what the file says.
+    pub prediction_type: Option<PredictionType>,
     pub prompt: String,
     pub negative_prompt: String,
     /// What the prompt calls a species.
@@ -133,6 +135,15 @@ pub struct StableDiffusion {
     /// Files or folders of LoRAs that are added to the checkpoint, each with its scale.
     pub loras: BTreeMap<String, f64>,
     pub lora: Option<Lora>,
+}
+
+/// What a diffusion network predicts, named as in diffusers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PredictionType {
+    /// The noise.
+    Epsilon,
+    /// The velocity of Salimans and Ho (2022).
+    V,
 }
 
 /// Where a prompt has the species' learned token.

@@ -12,7 +12,7 @@ use tch::Device;
 use crate::checkpoint::lora::LoraFile;
 use crate::checkpoint::scheduler::SchedulerConfig;
 use crate::checkpoint::tokenizer::Tokenizer;
-use crate::checkpoint::{self, Checkpoint, Component, hub};
+use crate::checkpoint::{self, Checkpoint, Component, Prediction, hub};
 use crate::dataset::hashing::{self, Listed};
 use crate::dataset::stat_index::{Stat, StatIndex};
 use crate::diffusion::sampler::{self, Prescribed, SamplerKind};
@@ -23,7 +23,7 @@ use crate::diffusion::{Generator, Request};
 use crate::error::{Error, IoContext, Result};
 use crate::plan::candidate;
 use crate::plan::inputs::{self, Digest};
-use crate::recipe::{self, GeneratorKind, Recipe, StableDiffusion};
+use crate::recipe::{self, GeneratorKind, PredictionType, Recipe, StableDiffusion};
 use crate::store::Store;
 
 use super::model::precision;
@@ -40,21 +40,13 @@ pub struct Base {
 }
 
 impl Base {
-    /// Opens a checkpoint: a folder, a file, or `hf:owner/name@revision`, which is fetched into the cache if `fetch` lets
-    /// it be. Files whose size and times are as they were are not hashed again.
+    /// Opens a checkpoint: a folder, a file with what it does not say itself, or `hf:owner/name@revision`, which is fetched
+    /// into the cache if `fetch` lets it be. Files whose size and times are as they were are not hashed again.
     ///
     /// # Errors
     /// [`Error::Input`] for what is no checkpoint that can be run, or is not fetched yet; [`Error::Io`] where a file cannot
     /// be read.
-    pub fn open(store: &Store, model: &str, rehash: bool, fetch: Option<&Progress>) -> Result<Base> {
-        Base::open_with(store, model, &checkpoint::Options::default(), rehash, fetch)
-    }
-
-    /// As [`Base::open`], with what a checkpoint in one file does not say itself.
-    ///
-    /// # Errors
-    /// As [`Base::open`].
-    pub fn open_with(
+    pub fn open(
         store: &Store,
         model: &str,
         options: &checkpoint::Options,
@@ -79,7 +71,12 @@ impl Base {
     /// # Errors
     /// As [`Base::open`]; also for a file that is no LoRA.
     pub fn of_recipe(store: &Store, model: &StableDiffusion, rehash: bool, fetch: Option<&Progress>) -> Result<Base> {
-        let plain = Base::open(store, &model.model, rehash, fetch)?;
+        let prediction = model.prediction_type.map(|prediction| match prediction {
+            PredictionType::Epsilon => Prediction::Noise,
+            PredictionType::V => Prediction::V,
+        });
+        let options = checkpoint::Options { tokenizer: None, prediction };
+        let plain = Base::open(store, &model.model, &options, rehash, fetch)?;
         let loras = model.loras.iter().map(|(place, scale)| Ok((LoraFile::open(Path::new(place))?, *scale)));
         let loras = loras.collect::<Result<Vec<_>>>()?;
         let digests = loras.iter().map(|(file, scale)| Ok((file.digest()?, *scale))).collect::<Result<Vec<_>>>()?;
@@ -90,9 +87,9 @@ impl Base {
     fn joined(&self, more: Lora) -> Result<Lora> {
         let mut all = Lora::default();
         for (file, scale) in &self.loras {
-            all.join(lora::read_file(file, *scale)?);
+            all.join(lora::read_file(file, *scale)?)?;
         }
-        all.join(more);
+        all.join(more)?;
         Ok(all)
     }
 
@@ -129,6 +126,17 @@ impl Base {
         let asked = SamplerKind::from_name(settings.sampler.name())?;
         let Prescribed { kind, schedule, settings: prescribed } = prescribed(&self.checkpoint, Some(asked))?;
         kind.start(&schedule, settings.steps, &prescribed).map(drop)
+    }
+
+    /// Warns where nothing says what the network predicts. `how` is how to say it.
+    pub fn warn_of_guess(&self, how: &str, progress: &Progress) {
+        if self.checkpoint.prediction_is_guessed {
+            let place = self.checkpoint.path.display();
+            progress.warn(&format!(
+                "`{place}` does not say what it predicts: taken for `v_prediction`, as most of 2.x; if its images are \
+                 noise, say {how}"
+            ));
+        }
     }
 
     /// Warns of a negative prompt and of guidance rescale that will have no effect, since the network is told the guidance.

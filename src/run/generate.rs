@@ -8,9 +8,9 @@ use std::time::Instant;
 use image::RgbImage;
 use tch::Tensor;
 
-use crate::checkpoint;
 use crate::checkpoint::lora::LoraFile;
 use crate::checkpoint::tokenizer::Tokenizer;
+use crate::checkpoint::{self, Prediction};
 use crate::dataset::decode;
 use crate::diffusion::sampler::SamplerKind;
 use crate::diffusion::sd::lora::{self, Lora};
@@ -37,6 +37,8 @@ pub struct Asked {
     pub model: String,
     /// The vocabulary of a checkpoint in one file.
     pub tokenizer: Option<PathBuf>,
+    /// What a checkpoint in one file predicts, if it is not to say itself.
+    pub prediction: Option<Prediction>,
     pub prompts: Vec<String>,
     pub negative: String,
     /// Image to image: what to start from.
@@ -85,12 +87,13 @@ pub struct Generated {
 /// # Errors
 /// [`Error::Usage`] and [`Error::Input`] for what cannot be run, before any work starts.
 pub fn generate(asked: &Asked, store: &Store, progress: &Progress) -> Result<Generated> {
-    let options = checkpoint::Options { tokenizer: asked.tokenizer.clone(), prediction: None };
-    let base = Base::open_with(store, &asked.model, &options, false, Some(progress))?;
+    let options = checkpoint::Options { tokenizer: asked.tokenizer.clone(), prediction: asked.prediction };
+    let base = Base::open(store, &asked.model, &options, false, Some(progress))?;
     let lora = loras(asked)?;
     let tokenizer = base.tokenizer(&lora)?;
     let mut pipeline = open(asked, &base, lora)?;
     let requests = requests(asked, &tokenizer, &pipeline, progress)?;
+    base.warn_of_guess("`--prediction-type epsilon`", progress);
     base.warn_of_unheard(&asked.negative, asked.guidance_rescale, progress);
     fs::create_dir_all(&asked.out).doing("make the folder", &asked.out)?;
     let mut generated = Generated::default();
@@ -138,7 +141,7 @@ pub fn generate(asked: &Asked, store: &Store, progress: &Progress) -> Result<Gen
 fn loras(asked: &Asked) -> Result<Lora> {
     let mut all = Lora::default();
     for (path, scale) in &asked.loras {
-        all.join(lora::read_file(&LoraFile::open(path)?, *scale)?);
+        all.join(lora::read_file(&LoraFile::open(path)?, *scale)?)?;
     }
     Ok(all)
 }

@@ -147,6 +147,7 @@ pub fn refuse_unusable(session: &Session<'_>) -> Result<()> {
         return Ok(());
     }
     let base = open_base(session, model)?;
+    base.warn_of_guess("`prediction_type = \"epsilon\"` in `[generator]`", session.progress);
     base.refuse_unusable(&session.recipe.generator)
 }
 

@@ -340,6 +340,14 @@ fn images_of_no_numbers_are_dropped_for_that_and_never_written() {
         "{}",
         said.stderr
     );
+    assert!(
+        said.stderr.ends_with(
+            "error: 1 of 1 image came out as no numbers and was not written\n  help: try `--precision fp32`; if that does \
+             not help, the weights are damaged\n"
+        ),
+        "{}",
+        said.stderr
+    );
     assert!(!place.path("none/0001.png").exists());
     for made in ["candidates: 3 images", ""] {
         let said = place.run(&["build", "recipes/tiny.toml"]).exits(1);

@@ -9,6 +9,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::adapters::{Adapter, Adapters};
 use super::lora::{Delta, Patches};
+use super::memory;
 use crate::checkpoint::tensors::{Dtype, Stored, Tensors};
 use crate::error::{Error, Result};
 use crate::nn::heap;
@@ -37,6 +38,19 @@ struct Seen {
     broken: Vec<String>,
     /// LoRAs of another network.
     strangers: Vec<String>,
+    /// The first refusal for want of memory.
+    want: Option<String>,
+}
+
+impl Seen {
+    /// Remembers why the tensor `name` could not be made.
+    fn failed(&mut self, name: &str, error: &TchError) {
+        let message = error.to_string().lines().next().unwrap_or_default().to_string();
+        match memory::is_wanted_by(error) {
+            true => drop(self.want.get_or_insert(message)),
+            false => self.broken.push(format!("{name}: {message}")),
+        }
+    }
 }
 
 impl<'t> Loader<'t> {
@@ -105,7 +119,7 @@ impl<'t> Loader<'t> {
             Some(deltas) => self.patch(stored, deltas, &name, &mut seen),
         };
         loaded.and_then(|tensor| tensor.f_view(shapes[0])).unwrap_or_else(|error| {
-            seen.broken.push(format!("{name}: {}", error.to_string().lines().next().unwrap_or_default()));
+            seen.failed(&name, &error);
             nothing
         })
     }
@@ -122,6 +136,7 @@ impl<'t> Loader<'t> {
         for delta in deltas {
             match delta.added(&sum) {
                 Ok(added) => sum = added,
+                Err(error) if memory::is_wanted_by(&error) => return Err(error),
                 Err(_) => seen.strangers.push(format!("`{}` has another shape than {name}", delta.from)),
             }
         }
@@ -131,9 +146,14 @@ impl<'t> Loader<'t> {
     /// Says what was not as it should be; `what` names the network's file.
     ///
     /// # Errors
-    /// [`Error::Input`] that names what is missing, unexpected or misshapen (at most five of each).
+    /// [`Error::Input`] that names what is missing, unexpected or misshapen (at most five of each), or says that memory ran
+    /// out.
     pub fn finish(self, what: &str) -> Result<()> {
         let seen = self.seen.borrow();
+        if let Some(message) = &seen.want {
+            let error = Error::Tensor { doing: format!("load the weights of {what}"), message: message.clone() };
+            return Err(memory::plainly(error, memory::LESS));
+        }
         let unexpected: Vec<String> = self.tensors.keys().filter(|name| !seen.taken.contains(*name)).cloned().collect();
         let problems: Vec<String> = [
             ("missing", &seen.missing),
@@ -207,4 +227,32 @@ pub fn tensor(stored: &Stored, kind: Kind, device: Device) -> std::result::Resul
     }
     heap::freed(stored.data().len());
     tensor.f_to_device(device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn want_of_memory_while_weights_are_loaded_is_said_as_that() {
+        let tensors = Tensors::new();
+        let loader = Loader::new(&tensors, Kind::Float, Device::Cpu, true);
+        let refused = |message: &str| TchError::Torch(message.to_string());
+        loader.seen.borrow_mut().failed("conv_in.bias", &refused("shapes differ"));
+        loader
+            .seen
+            .borrow_mut()
+            .failed("conv_in.weight", &refused("CUDA out of memory. Tried to allocate 20 MiB\nat x"));
+        assert_eq!(
+            loader.clone().finish("`sd15/unet`").unwrap_err().to_string(),
+            "out of memory (could not load the weights of `sd15/unet`: Internal torch error: CUDA out of memory. Tried to allocate 20 MiB)\n  help: \
+             `precision = \"bf16\"` takes half of fp32's memory, `--device cpu` the machine's own"
+        );
+        loader.seen.borrow_mut().want = None;
+        assert_eq!(
+            loader.finish("`sd15/unet`").unwrap_err().to_string(),
+            "the weights of `sd15/unet` do not fit its config: unreadable conv_in.bias: Internal torch error: shapes differ\n  help: the files are of \
+             two models, or one of them was changed or not fetched whole"
+        );
+    }
 }

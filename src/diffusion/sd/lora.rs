@@ -42,16 +42,36 @@ impl Delta {
 pub struct Lora {
     pub unet: Patches,
     pub text: Patches,
-    /// Embeddings `[1, width]` of learned tokens, by their words.
-    pub tokens: BTreeMap<String, Tensor>,
+    /// Learned tokens by their words.
+    pub tokens: BTreeMap<String, LearnedToken>,
+}
+
+/// A token that is not in the vocabulary.
+pub struct LearnedToken {
+    /// Its embedding, `[1, width]`.
+    pub row: Tensor,
+    /// The file that it is from.
+    pub from: String,
 }
 
 impl Lora {
     /// Adds another one's deltas and tokens.
-    pub fn join(&mut self, more: Lora) {
+    ///
+    /// # Errors
+    /// [`Error::Input`] where both have learned the same word, each something else.
+    pub fn join(&mut self, more: Lora) -> Result<()> {
         join(&mut self.unet, more.unet);
         join(&mut self.text, more.text);
-        self.tokens.extend(more.tokens);
+        for (word, token) in more.tokens {
+            if let Some(known) = self.tokens.get(&word).filter(|known| known.row != token.row) {
+                return Err(Error::input_help(
+                    format!("`{}` and `{}` have both learned the word `{word}`", known.from, token.from),
+                    "an image can be made with one of the two at a time",
+                ));
+            }
+            self.tokens.insert(word, token);
+        }
+        Ok(())
     }
 
     /// The embeddings of the learned tokens in the order of their words, `[words, width]`.
@@ -62,7 +82,7 @@ impl Lora {
         if self.tokens.is_empty() {
             return Ok(None);
         }
-        let rows: Vec<&Tensor> = self.tokens.values().collect();
+        let rows: Vec<&Tensor> = self.tokens.values().map(|token| &token.row).collect();
         Tensor::f_cat(&rows, 0).map(Some).map_err(|_| Error::input("the learned tokens are of several base models"))
     }
 }
@@ -88,7 +108,7 @@ pub fn read(tensors: &Tensors, settings: Option<&str>, name: &str, scale: f64) -
         if let Some(word) = tensor.strip_prefix("lora_token.") {
             let row = load::tensor(stored, Kind::Float, Device::Cpu).and_then(|row| row.f_reshape([1, -1]));
             let row = row.map_err(|error| Error::input(format!("`{name}`: could not read `{tensor}`: {error}")))?;
-            lora.tokens.insert(word.to_string(), row);
+            lora.tokens.insert(word.to_string(), LearnedToken { row, from: name.to_string() });
             continue;
         }
         let place = lora_names::place(tensor).ok_or_else(|| unknown(name, tensor))?;

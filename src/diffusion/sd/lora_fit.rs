@@ -94,6 +94,19 @@ pub fn fit(
     photos: Photos<'_>,
     supervisor: &mut dyn Supervisor,
 ) -> Result<Vec<u8>> {
+    let help = format!("`recompute = true` and a smaller `rank` in `[generator.lora]`; {}", memory::LESS);
+    fit_in_memory(parts, schedule, prediction, options, photos, supervisor)
+        .map_err(|error| memory::plainly(error, &help))
+}
+
+fn fit_in_memory(
+    parts: &Parts<'_>,
+    schedule: &Schedule,
+    prediction: Prediction,
+    options: &Options,
+    photos: Photos<'_>,
+    supervisor: &mut dyn Supervisor,
+) -> Result<Vec<u8>> {
     parts.check()?;
     refuse_told(parts.unet_config, &parts.name)?;
     check(parts, options, &photos)?;
@@ -317,7 +330,9 @@ impl Latents {
                 Some((number, unit)) if number == photo => unit,
                 _ => pixels::to_unit(&pixels::fitted(&open(photo)?, side, side))?,
             };
-            let encoded = encode(&vae, &unit, flipped, options.device).doing("encode a photo")?;
+            let encoded = encode(&vae, &unit, flipped, options.device).doing("encode a photo").map_err(|error| {
+                memory::plainly(error, &format!("a smaller `size` in `[generator]`; {}", memory::LESS))
+            })?;
             latents.insert((photo, flipped), encoded);
             opened = Some((photo, unit));
         }

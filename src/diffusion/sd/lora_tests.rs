@@ -1,6 +1,6 @@
 //! LoRAs that diffusers wrote give what they give in diffusers (tests/golden/lora.py).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tch::{Device, Kind, Tensor};
 
@@ -10,6 +10,7 @@ use super::lora::{self, Lora};
 use super::tests::configs;
 use super::unet::Unet;
 use crate::checkpoint::lora::LoraFile;
+use crate::error::Result;
 use crate::nn::weights::{self, Named};
 
 const CPU: Device = Device::Cpu;
@@ -33,7 +34,7 @@ fn read(path: PathBuf, scale: f64) -> Lora {
 pub fn outputs(model: &str, loras: Vec<Lora>) -> (Tensor, Tensor) {
     let mut all = Lora::default();
     for one in loras {
-        all.join(one);
+        all.join(one).unwrap();
     }
     let (unet, _, text) = configs(model);
     let encoder =
@@ -107,7 +108,7 @@ fn the_same_lora_of_kohyas_scripts_and_of_peft_alone_is_the_same() {
         own.map(|(name, tensor)| (format!("base_model.model.{prefix}{name}"), tensor.shallow_clone())).collect()
     };
     let mut both = read(saved("unet", named("unet.", ""), 5.0), 0.5);
-    both.join(read(saved("text", named("text_encoder.", "text_model."), 5.0), 0.5));
+    both.join(read(saved("text", named("text_encoder.", "text_model."), 5.0), 0.5)).unwrap();
     assert_eq!(deltas(&both), deltas(&theirs));
 
     // The settings beside a file are a part of it.
@@ -126,5 +127,64 @@ fn a_lora_for_another_base_is_refused_by_name() {
         "a LoRA is not for `sd21/unet`: `bird.safetensors` has another shape than \
          down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight, and 19 more\n  help: it was made for another \
          base model; take the base that its page names"
+    );
+}
+
+/// A LoRA's file of tensors `[1, 2]` that all hold one number.
+fn written(folder: &Path, name: &str, tensors: &[&str], number: f64) -> PathBuf {
+    let path = folder.join(name);
+    let tensor = || Tensor::full([1, 2], number, (Kind::Float, CPU));
+    let all: Named = tensors.iter().map(|name| (name.to_string(), tensor())).collect();
+    std::fs::write(&path, weights::to_bytes(&all).unwrap()).unwrap();
+    path
+}
+
+fn read_by_name(path: &Path) -> Result<Lora> {
+    let file = LoraFile::open(path).unwrap();
+    lora::read(&file.tensors, None, path.file_name().unwrap().to_str().unwrap(), 1.0)
+}
+
+#[test]
+fn half_of_a_pair_is_refused_by_its_layer() {
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["lora_A", "lora_B"] {
+        let path =
+            written(folder.path(), "half", &[&format!("unet.mid_block.attentions.0.proj_in.{part}.weight")], 1.0);
+        assert_eq!(
+            read_by_name(&path).err().unwrap().to_string(),
+            "`half`: `mid_block.attentions.0.proj_in` has half of a pair\n  help: the file is damaged, or not fetched whole"
+        );
+    }
+}
+
+#[test]
+fn a_lora_that_adds_to_a_layer_which_is_not_there_is_refused_by_that_layer() {
+    let (unet, ..) = configs("one");
+    let folder = tempfile::tempdir().unwrap();
+    let layer = "unet.mid_block.attentions.7.proj_in";
+    let names = ["A", "B"].map(|part| format!("{layer}.lora_{part}.weight"));
+    let path = folder.path().join("more");
+    let all = [(&names[0], [1, 2]), (&names[1], [2, 1])];
+    let all: Named = all.map(|(name, shape)| (name.clone(), Tensor::zeros(shape, (Kind::Float, CPU)))).into();
+    std::fs::write(&path, weights::to_bytes(&all).unwrap()).unwrap();
+    let lora = read_by_name(&path).unwrap();
+    let found = Unet::load(&unet, &tensors("one", "unet"), &lora.unet, Kind::Float, CPU, true, "`sd15/unet`");
+    assert_eq!(
+        found.err().unwrap().to_string(),
+        "a LoRA is not for `sd15/unet`: `more` adds to mid_block.attentions.7.proj_in.weight, which it does not have\n  help: it \
+         was made for another base model; take the base that its page names"
+    );
+}
+
+#[test]
+fn two_loras_that_learned_one_word_differently_are_not_joined() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, again, other] = [("first", 1.0), ("again", 1.0), ("other", 2.0)]
+        .map(|(name, number)| written(folder.path(), name, &["lora_token.<owl>"], number));
+    let mut all = read_by_name(&first).unwrap();
+    all.join(read_by_name(&again).unwrap()).unwrap();
+    assert_eq!(
+        all.join(read_by_name(&other).unwrap()).unwrap_err().to_string(),
+        "`again` and `other` have both learned the word `<owl>`\n  help: an image can be made with one of the two at a time"
     );
 }

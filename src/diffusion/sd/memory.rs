@@ -1,12 +1,36 @@
 //! What to say when memory runs out. Knows no network.
 
+use tch::TchError;
+
 use crate::error::Error;
+
+/// What always takes less of a card's memory.
+pub const LESS: &str = "`precision = \"bf16\"` takes half of fp32's memory, `--device cpu` the machine's own";
 
 /// Whether libtorch wanted more memory than there was.
 pub fn is_want(error: &Error) -> bool {
-    let Error::Tensor { message, .. } = error else { return false };
+    matches!(error, Error::Tensor { message, .. } if says_want(message))
+}
+
+/// As [`is_want`], of libtorch's own error.
+pub fn is_wanted_by(error: &TchError) -> bool {
+    says_want(&error.to_string())
+}
+
+fn says_want(message: &str) -> bool {
     let lower = message.to_lowercase();
     ["out of memory", "not enough memory", "can't allocate"].iter().any(|words| lower.contains(words))
+}
+
+/// An error for want of memory that no other batch would mend as one that says so, with what to do instead. Any other error
+/// stays as it is.
+pub fn plainly(error: Error, help: &str) -> Error {
+    match &error {
+        Error::Tensor { doing, message } if is_want(&error) => {
+            Error::input_help(format!("out of memory (could not {doing}: {message})"), help)
+        }
+        _ => error,
+    }
 }
 
 /// Sides that are tried where not even one image fits: shares of the side that was asked for, in eighths.
@@ -36,9 +60,7 @@ pub fn explain(
                 Some((w, h)) => {
                     format!("`batch = 1` at {w}x{h} fits; `precision = \"bf16\"` takes half of fp32's memory")
                 }
-                None => "not even one small image fits: `precision = \"bf16\"` takes half of fp32's memory, \
-                         `--device cpu` the machine's own"
-                    .to_string(),
+                None => format!("not even one small image fits: {LESS}"),
             }
         }
     };
@@ -76,6 +98,12 @@ mod tests {
              allocate memory)\n  help: not even one small image fits: `precision = \"bf16\"` takes half of fp32's memory, \
              `--device cpu` the machine's own"
         );
+        let error = |message: &str| Error::Tensor { doing: "encode a photo".to_string(), message: message.to_string() };
+        assert_eq!(
+            plainly(error("CUDA out of memory"), "a smaller `size`").to_string(),
+            "out of memory (could not encode a photo: CUDA out of memory)\n  help: a smaller `size`"
+        );
+        assert_eq!(plainly(error("shapes differ"), "x").to_string(), "could not encode a photo: shapes differ");
         assert_eq!(said("shapes differ", 3), "could not take a step of the walk: shapes differ");
     }
 }

@@ -45,6 +45,7 @@ fn the_documented_recipe_says_what_its_page_says() {
         Generator {
             kind: GeneratorKind::StableDiffusion(StableDiffusion {
                 model: "models/sd15".into(),
+                prediction_type: None,
                 prompt: "a photo of a {species}, a bird".into(),
                 negative_prompt: String::new(),
                 names: names(&[("MANDRIN DUCK", "mandarin duck")]),
@@ -189,13 +190,14 @@ fn stable_diffusion_has_defaults_of_its_own() {
     let lora = good(&(SHORT.replace("ddpm", "stable-diffusion") + "[generator.lora]\n"));
     let GeneratorKind::StableDiffusion(model) = lora.generator.kind else { panic!("the other kind") };
     assert_eq!(model.lora, Some(LORA));
-    let more = "guidance_rescale = 0.7\n[generator.loras]\n\"loras/style\" = 0.8\nplain = -1\n[generator.lora]\nrecompute = true\n";
+    let more = "guidance_rescale = 0.7\nprediction_type = \"v_prediction\"\n[generator.loras]\n\"loras/style\" = 0.8\nplain = -1\n[generator.lora]\nrecompute = true\n";
     let GeneratorKind::StableDiffusion(model) =
         good(&(SHORT.replace("ddpm", "stable-diffusion") + more)).generator.kind
     else {
         panic!("the other kind")
     };
     assert_eq!(model.guidance_rescale, 0.7);
+    assert_eq!(model.prediction_type, Some(PredictionType::V));
     assert_eq!(model.loras, BTreeMap::from([("loras/style".to_string(), 0.8), ("plain".to_string(), -1.0)]));
     assert_eq!(model.lora, Some(Lora { recompute: true, ..LORA }));
 }
