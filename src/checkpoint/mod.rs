@@ -81,6 +81,16 @@ pub enum Prediction {
     V,
 }
 
+impl Prediction {
+    /// Its `prediction_type` in diffusers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Prediction::Noise => "epsilon",
+            Prediction::V => "v_prediction",
+        }
+    }
+}
+
 /// What a checkpoint in one file does not say itself. A folder says it all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {

@@ -173,10 +173,7 @@ fn scheduler(file: &SafetensorsFile, published: &str, prediction: Prediction) ->
     // PNDM, which 1.x names, knows no zero terminal SNR; all else in the two is the same.
     let text = if zero_snr { published::SCHEDULER_2 } else { published };
     let mut config: serde_json::Value = serde_json::from_str(text).expect("it is ours");
-    config["prediction_type"] = match prediction {
-        Prediction::Noise => "epsilon".into(),
-        Prediction::V => "v_prediction".into(),
-    };
+    config["prediction_type"] = prediction.name().into();
     if zero_snr {
         config["rescale_betas_zero_snr"] = true.into();
         config["timestep_spacing"] = "trailing".into();

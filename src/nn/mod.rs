@@ -7,6 +7,7 @@ pub mod ema;
 pub mod heap;
 pub mod inception;
 pub mod noise;
+pub mod norm_silu;
 pub mod optimiser;
 pub mod packed;
 pub mod params;

@@ -101,7 +101,7 @@ pub fn ddpm_fit(generator: &Generator, ddpm: &Ddpm, train: &PhotoList) -> Inputs
 
 /// Fine-tuning a checkpoint on the arm's own photos. `prompts`: of their contents, what is said of each train photo's species.
 pub fn lora_fit(generator: &Generator, lora: &Lora, checkpoint: Digest, prompts: Digest, train: &PhotoList) -> Inputs {
-    let inputs = Inputs::new("lora fit", 2)
+    let inputs = Inputs::new("lora fit", 3)
         .digest("generator.model", checkpoint)
         .count("generator.lora.rank", lora.rank as u64)
         .count("generator.lora.steps", lora.steps as u64)
@@ -162,7 +162,7 @@ pub fn candidate(settings: &Generator, of: &CandidateOf<'_>) -> Inputs {
     // Each kind of network has its own version: a change to one's arithmetic makes no image of the other again.
     let version = match settings.kind {
         GeneratorKind::Ddpm(_) => 1,
-        GeneratorKind::StableDiffusion(_) => 2,
+        GeneratorKind::StableDiffusion(_) => 3,
     };
     let inputs = Inputs::new("candidate", version).digest("generator", of.generator).text("species", of.species);
     let inputs = match (of.prompt, &settings.kind) {

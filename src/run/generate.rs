@@ -238,11 +238,13 @@ fn parameters(asked: &Asked, base: &Base, pipeline: &Pipeline, number: usize) ->
         0.0 => String::new(),
         share => format!(", Guidance rescale: {share}"),
     };
+    let prediction =
+        asked.prediction.map_or(String::new(), |prediction| format!(", Prediction type: {}", prediction.name()));
     let loras: String =
         asked.loras.iter().map(|(path, scale)| format!(", Lora: {}:{scale}", text::file_name(path))).collect();
     format!(
         "{prompt}{negative}\nSteps: {}, Sampler: {}, CFG scale: {}{rescale}, Seed: {}, Size: {}x{}, Model: {}, Model hash: \
-         {}{strength}{loras}, Precision: {}, Batch: {}, Version: birdaug {}",
+         {}{prediction}{strength}{loras}, Precision: {}, Batch: {}, Version: birdaug {}",
         options.steps,
         options.sampler.name(),
         options.guidance,

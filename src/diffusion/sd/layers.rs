@@ -5,6 +5,7 @@ use tch::{TchError, Tensor};
 use super::adapters::Adapter;
 use super::load::Loader;
 use crate::nn::blocks::{by_image_if_few, channels_last};
+use crate::nn::norm_silu::NormSilu;
 use crate::nn::packed;
 
 pub type Out = Result<Tensor, TchError>;
@@ -76,11 +77,15 @@ pub struct GroupNorm {
     bias: Tensor,
     groups: i64,
     epsilon: f64,
+    /// With SiLU, where no gradients will be asked for.
+    fused: Option<NormSilu>,
 }
 
 impl GroupNorm {
     pub fn load(from: &Loader<'_>, channels: i64, groups: i64, epsilon: f64) -> GroupNorm {
-        GroupNorm { weight: from.get("weight", &[channels]), bias: from.get("bias", &[channels]), groups, epsilon }
+        let (weight, bias) = (from.get("weight", &[channels]), from.get("bias", &[channels]));
+        let fused = from.inference().then(|| NormSilu::new(&weight, &bias, groups, epsilon).ok()).flatten();
+        GroupNorm { weight, bias, groups, epsilon, fused }
     }
 
     /// `[batch, channels, ..]`, any strides.
@@ -88,9 +93,13 @@ impl GroupNorm {
         x.f_group_norm(self.groups, Some(&self.weight), Some(&self.bias), self.epsilon, false)
     }
 
-    /// The same through SiLU, in place: at full resolution memory is what these take.
+    /// The same through SiLU.
     pub fn forward_silu(&self, x: &Tensor) -> Out {
-        self.forward(x)?.f_silu_()
+        match self.fused.as_ref().filter(|fused| fused.takes(x)) {
+            Some(fused) => fused.forward(x),
+            // In place: at full resolution memory is what these take.
+            None => self.forward(x)?.f_silu_(),
+        }
     }
 }
 
