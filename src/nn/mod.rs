@@ -13,6 +13,7 @@ pub mod packed;
 pub mod params;
 pub mod products;
 pub mod resnet;
+pub mod slices;
 pub mod supervise;
 pub mod weights;
 

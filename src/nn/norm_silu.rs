@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::blocks::channels_last;
+use super::slices;
 
 /// Numbers that are walked over as one piece, about.
 const CHUNK: usize = 1 << 15;
@@ -55,8 +56,8 @@ impl NormSilu {
         let batch = batch as usize;
         // SAFETY: both hold as many numbers of that kind without gaps, and nobody else has `y`.
         match x.kind() {
-            Kind::Float => self.walk::<f32>(unsafe { numbers(&x) }, unsafe { numbers_mut(&y) }, batch, threads),
-            _ => self.walk::<Bf16>(unsafe { numbers(&x) }, unsafe { numbers_mut(&y) }, batch, threads),
+            Kind::Float => self.walk::<f32>(unsafe { slices::of(&x) }, unsafe { slices::of_mut(&y) }, batch, threads),
+            _ => self.walk::<Bf16>(unsafe { slices::of(&x) }, unsafe { slices::of_mut(&y) }, batch, threads),
         }
         y.f_permute([0, 3, 1, 2])
     }
@@ -271,20 +272,6 @@ fn silu(x: f32) -> f32 {
     power = power * rest + 1.0;
     let power = f32::from_bits(power.to_bits().wrapping_add(whole.to_bits() << 23));
     x / (1.0 + power)
-}
-
-/// # Safety
-/// The tensor holds numbers of that kind without gaps, on the CPU, and lives longer than the slice.
-unsafe fn numbers<'a, T: Number>(tensor: &Tensor) -> &'a [T] {
-    // SAFETY: as above.
-    unsafe { std::slice::from_raw_parts(tensor.data_ptr() as *const T, tensor.numel()) }
-}
-
-/// # Safety
-/// As [`numbers`], and nobody else reads or writes the memory meanwhile.
-unsafe fn numbers_mut<'a, T: Number>(tensor: &Tensor) -> &'a mut [T] {
-    // SAFETY: as above.
-    unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr() as *mut T, tensor.numel()) }
 }
 
 #[cfg(test)]

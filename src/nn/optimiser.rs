@@ -5,8 +5,8 @@ use rayon::prelude::*;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
-use super::TensorContext;
 use super::weights::Named;
+use super::{TensorContext, slices};
 use crate::error::{Error, Result};
 
 /// The optimiser's constants.
@@ -144,7 +144,7 @@ struct Adam {
 
 impl Slot {
     fn step(&mut self, rate: f64, rule: Rule, steps: i64, gradient: &Tensor) -> Result<()> {
-        let fused = self.variable.device() == Device::Cpu && dense(&self.variable);
+        let fused = self.variable.device() == Device::Cpu && slices::dense(&self.variable);
         match rule {
             Rule::Sgd { momentum } if fused => self.sgd_fused(rate as f32, momentum as f32, gradient),
             Rule::Sgd { momentum } => {
@@ -200,7 +200,7 @@ impl Slot {
         let decay = self.decay as f32;
         // SAFETY: three distinct dense fp32 CPU tensors of one layout, alive and unshared during this call.
         let (variable, velocity, gradient) =
-            unsafe { (floats_mut(&self.variable), floats_mut(&self.first), floats(&gradient)) };
+            unsafe { (slices::of_mut(&self.variable), slices::of_mut(&self.first), slices::of(&gradient)) };
         let update = |((w, v), g): ((&mut [f32], &mut [f32]), &[f32])| {
             for ((w, v), g) in w.iter_mut().zip(v).zip(g) {
                 let g = g + decay * *w;
@@ -224,8 +224,9 @@ impl Slot {
         let shrink = (1.0 - adam.rate * self.decay) as f32;
         let (step, root) = ((adam.rate / adam.correct1) as f32, (1.0 / adam.correct2.sqrt()) as f32);
         // SAFETY: four distinct dense fp32 CPU tensors of one layout, alive and unshared during this call.
-        let (variable, mean, square, gradient) =
-            unsafe { (floats_mut(&self.variable), floats_mut(&self.first), floats_mut(second), floats(&gradient)) };
+        let (variable, mean, square, gradient) = unsafe {
+            (slices::of_mut(&self.variable), slices::of_mut(&self.first), slices::of_mut(second), slices::of(&gradient))
+        };
         let update = |(((w, m), v), g): Chunk<'_>| {
             for (((w, m), v), g) in w.iter_mut().zip(m).zip(v).zip(g) {
                 *m += (1.0 - beta1) * (g - *m);
@@ -241,25 +242,6 @@ impl Slot {
 
 /// A piece of a variable, of its two moments and of its gradient, as iterators bring them.
 type Chunk<'c> = (((&'c mut [f32], &'c mut [f32]), &'c mut [f32]), &'c [f32]);
-
-/// Whether a tensor fills its memory without gaps, as it is or channels last.
-fn dense(tensor: &Tensor) -> bool {
-    tensor.is_contiguous() || (tensor.dim() == 4 && tensor.permute([0, 2, 3, 1]).is_contiguous())
-}
-
-/// # Safety
-/// The tensor is dense, fp32, on the CPU, and lives longer than the slice.
-unsafe fn floats<'a>(tensor: &Tensor) -> &'a [f32] {
-    // SAFETY: as above.
-    unsafe { std::slice::from_raw_parts(tensor.data_ptr() as *const f32, tensor.numel()) }
-}
-
-/// # Safety
-/// As [`floats`], and nobody else reads or writes the memory meanwhile.
-unsafe fn floats_mut<'a>(tensor: &Tensor) -> &'a mut [f32] {
-    // SAFETY: as above.
-    unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr() as *mut f32, tensor.numel()) }
-}
 
 #[cfg(test)]
 mod tests {
@@ -301,7 +283,7 @@ mod tests {
                 // A transposed variable is not dense in either order, and takes the path of libtorch's operations.
                 let start = if transposed { start.transpose(0, 1).contiguous().transpose(0, 1) } else { start };
                 let variable = variables.root().add("w", start, true);
-                assert_eq!(dense(&variable), !transposed);
+                assert_eq!(slices::dense(&variable), !transposed);
                 let new = || Optimiser::new(&variables, Config { rule, weight_decay: 0.05 }, |_| 1.0).unwrap();
                 let mut optimiser = new();
                 for (i, wanted) in golden.optimised[name].iter().enumerate() {
