@@ -4,7 +4,7 @@ use image::RgbImage;
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::sampler::{Prediction, Settings, Spacing, noise, start_index, step_noise};
-use super::schedule::{Betas, Schedule};
+use super::schedule::{Arithmetic, Betas, Schedule};
 use super::unet::{Config, UNet};
 use super::{Generator, Request, SampleOptions};
 use crate::dataset::decode::square;
@@ -22,7 +22,7 @@ const CONFIG: &str = "config";
 
 /// The schedule that networks are fitted and sampled with.
 pub fn schedule() -> Schedule {
-    Schedule::new(Betas::Cosine, TIMESTEPS)
+    Schedule::new(Betas::Cosine, TIMESTEPS, Arithmetic::Fp64)
 }
 
 /// Safetensors bytes of a flat parameter buffer and of the config that gives it meaning.
@@ -82,7 +82,7 @@ impl Ddpm {
         let side = self.net.config().size as i64;
         let mut run = || -> std::result::Result<Tensor, TchError> {
             let noise = noise(keys, &[3, side, side]).f_to_device(self.device)?;
-            let start = if sources.is_some() { start_index(steps, strength) } else { 0 };
+            let start = if sources.is_some() { start_index(steps, steps, strength) } else { 0 };
             let mut x = match sources {
                 Some(sources) => sampler.add_noise(sources, &noise, start)?,
                 None => noise.f_mul_scalar(sampler.initial_scale())?,

@@ -82,6 +82,17 @@ impl SchedulerConfig {
             given.retain(|key, _| !defaults.iter().any(|default| default == key));
         }
         keys::WITHOUT_MEANING.iter().for_each(|key| drop(given.remove(*key)));
+        if class_name.starts_with("FlowMatch") {
+            return Err(Error::input_help(
+                format!("`{file}`: `{class_name}` walks networks of flow matching, which birdaug does not run"),
+                "use a checkpoint of Stable Diffusion 1.x or 2.x",
+            ));
+        }
+        // What classes that are not built have of their own, means nothing to the one that is named in their place.
+        let own = Class::ALL.iter().any(|class| class.name() == class_name);
+        if !own {
+            given.retain(|key, _| keys::KEYS.iter().any(|(known, _)| known == key));
+        }
         if let Some(key) = given.keys().find(|key| !keys::KEYS.iter().any(|(known, _)| known == key)) {
             return Err(Error::input_help(
                 format!("`{file}`: birdaug does not know the field `{key}`"),
@@ -142,7 +153,22 @@ impl SchedulerConfig {
         if mended.given.get("clip_sample") == Some(&Value::Bool(true)) {
             mended.given.insert("clip_sample".to_string(), Value::from(false));
         }
+        if let Some(solver) = mended.given.get_mut("solver_type")
+            && let Some(taken) = solver.as_str().and_then(|given| taken_for(&self.class_name, given))
+        {
+            *solver = Value::from(taken);
+        }
         mended
+    }
+}
+
+/// The `solver_type` that a class of solvers takes another one's for, before any other class sees the config.
+fn taken_for(class: &str, solver: &str) -> Option<&'static str> {
+    match (class, solver) {
+        ("UniPCMultistepScheduler", "midpoint" | "heun" | "logrho") => Some("bh2"),
+        ("DPMSolverMultistepScheduler" | "DPMSolverSinglestepScheduler", "logrho" | "bh1" | "bh2") => Some("midpoint"),
+        ("DEISMultistepScheduler", "midpoint" | "heun" | "bh1" | "bh2") => Some("logrho"),
+        _ => None,
     }
 }
 

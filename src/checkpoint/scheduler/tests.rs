@@ -128,6 +128,11 @@ fn what_is_no_config_of_a_known_scheduler_is_refused() {
     );
     assert_eq!(
         message(r#"{"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}"#),
+        "`sd/scheduler/scheduler_config.json`: `FlowMatchEulerDiscreteScheduler` walks networks of flow matching, which birdaug \
+         does not run\n  help: use a checkpoint of Stable Diffusion 1.x or 2.x"
+    );
+    assert_eq!(
+        message(r#"{"_class_name": "DDIMScheduler", "shift": 3.0}"#),
         "`sd/scheduler/scheduler_config.json`: birdaug does not know the field `shift`\n  help: leaving it out of the file \
          walks without it"
     );
@@ -143,4 +148,27 @@ fn a_class_that_is_not_built_can_be_walked_by_a_named_one() {
          UniPCMultistepScheduler, DDPMScheduler, LCMScheduler\n  help: name a `sampler` to walk with that instead"
     );
     assert_eq!(config.for_class(Class::EulerDiscrete).unwrap().timestep_spacing, TimestepSpacing::Linspace);
+    // Its own fields go with it.
+    let config =
+        read(r#"{"_class_name": "DPMSolverSDEScheduler", "noise_sampler_seed": 1, "beta_end": 0.012}"#).unwrap();
+    assert!(config.own().unwrap_err().to_string().contains("the scheduler `DPMSolverSDEScheduler` is not built"));
+    assert_eq!(config.for_class(Class::EulerDiscrete).unwrap().beta_end, 0.012);
+}
+
+#[test]
+fn a_solver_type_is_what_the_configs_own_class_takes_it_for() {
+    for (own, given, class, heun, bh1) in [
+        ("UniPCMultistepScheduler", "heun", Class::DpmSolverMultistep, false, false),
+        ("UniPCMultistepScheduler", "bh1", Class::UniPcMultistep, false, true),
+        ("DPMSolverMultistepScheduler", "bh1", Class::UniPcMultistep, false, false),
+        ("DPMSolverMultistepScheduler", "heun", Class::DpmSolverMultistep, true, false),
+        ("DPMSolverSinglestepScheduler", "bh1", Class::UniPcMultistep, false, false),
+        ("DEISMultistepScheduler", "heun", Class::DpmSolverMultistep, false, false),
+        ("DEISMultistepScheduler", "bh1", Class::UniPcMultistep, false, false),
+        ("DDIMScheduler", "bh1", Class::UniPcMultistep, false, true),
+    ] {
+        let config = read(&format!(r#"{{"_class_name": "{own}", "solver_type": "{given}"}}"#)).unwrap();
+        let found = config.for_class(class).unwrap();
+        assert_eq!((found.heun, found.bh1), (heun, bh1), "{own} {given}");
+    }
 }

@@ -223,11 +223,11 @@ pub trait Sampler {
     ) -> Result<Tensor, TchError>;
 }
 
-/// The first step of an image-to-image walk: of `steps` only the last `strength` (in (0, 1]) are walked, at least one. PNDM's
-/// extra call belongs to the walk that starts.
-pub fn start_index(steps: usize, strength: f64) -> usize {
-    let walked = ((steps as f64 * strength) as usize).clamp(1, steps);
-    steps - walked
+/// The first call of an image-to-image walk that has so many calls of the network for its `steps`: only the last `strength` (in
+/// (0, 1]) of the steps are walked, at least one call. PNDM's extra call belongs to the walk that starts.
+pub fn start_index(steps: usize, calls: usize, strength: f64) -> usize {
+    let walked = ((steps as f64 * strength) as usize).min(steps);
+    (steps - walked).min(calls - 1)
 }
 
 /// Standard normal noise `[keys, ..shape]` in fp32 on the CPU, each row from its own key's stream: what a walk starts from.

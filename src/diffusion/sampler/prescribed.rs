@@ -3,7 +3,7 @@
 use super::SamplerKind;
 use super::settings::{Consistency, Levels, Prediction, Settings, Solver, Spacing, Variance};
 use crate::checkpoint::scheduler::{BetaSchedule, Class, PredictionType, Scheduler, SchedulerConfig, TimestepSpacing};
-use crate::diffusion::schedule::{Betas, Schedule};
+use crate::diffusion::schedule::{Arithmetic, Betas, Schedule};
 use crate::error::Result;
 
 /// How a checkpoint is walked.
@@ -21,12 +21,21 @@ pub struct Prescribed {
 /// # Errors
 /// [`crate::error::Error::Input`] for the first field of the config that cannot be honoured, by name.
 pub fn prescribed(config: &SchedulerConfig, asked: Option<SamplerKind>) -> Result<Prescribed> {
+    prescribed_in(config, asked, Arithmetic::Fp32)
+}
+
+/// As [`prescribed`], with the schedule computed in this arithmetic.
+pub(super) fn prescribed_in(
+    config: &SchedulerConfig,
+    asked: Option<SamplerKind>,
+    arithmetic: Arithmetic,
+) -> Result<Prescribed> {
     let scheduler = match asked {
         None => config.own()?,
         Some(kind) => config.for_class(class(kind))?,
     };
     let kind = asked.unwrap_or_else(|| kind(&scheduler));
-    Ok(Prescribed { kind, schedule: schedule(&scheduler), settings: settings(&scheduler) })
+    Ok(Prescribed { kind, schedule: schedule(&scheduler, arithmetic), settings: settings(&scheduler) })
 }
 
 fn class(kind: SamplerKind) -> Class {
@@ -55,7 +64,7 @@ fn kind(scheduler: &Scheduler) -> SamplerKind {
     }
 }
 
-fn schedule(scheduler: &Scheduler) -> Schedule {
+fn schedule(scheduler: &Scheduler, arithmetic: Arithmetic) -> Schedule {
     let (start, end) = (scheduler.beta_start, scheduler.beta_end);
     let betas = match scheduler.beta_schedule {
         BetaSchedule::Linear => Betas::Linear { start, end },
@@ -63,8 +72,8 @@ fn schedule(scheduler: &Scheduler) -> Schedule {
         BetaSchedule::SquaredCosine => Betas::Cosine,
     };
     let schedule = match &scheduler.trained_betas {
-        Some(trained) => Schedule::given(betas, trained.clone()),
-        None => Schedule::new(betas, scheduler.num_train_timesteps),
+        Some(trained) => Schedule::given(betas, trained.clone(), arithmetic),
+        None => Schedule::new(betas, scheduler.num_train_timesteps, arithmetic),
     };
     if scheduler.rescale_betas_zero_snr { schedule.with_zero_terminal_snr() } else { schedule }
 }

@@ -65,22 +65,30 @@ impl Walk {
         let cut = known.iter().filter(|sigma| -libm::log(**sigma) < settings.solver.lowest_lambda).count();
         // On the cosine schedule the upper levels are so far apart that rounding up would repeat timesteps.
         let whole = |t: f64| if schedule.kind() == Betas::Cosine { t.trunc() } else { t.round_ties_even() };
-        let walk = Walk::of_solver(&known, known.len() - cut, steps, settings, whole);
+        let walk = Walk::of_solver(schedule, known.len() - cut, steps, settings, whole);
         walk.ending(if settings.levels.end_at_lowest { known[0] } else { 0.0 })
     }
 
     /// UniPC's.
     pub fn of_unipc(schedule: &Schedule, steps: usize, settings: &Settings) -> Walk {
         let known = schedule.sigmas();
-        let walk = Walk::of_solver(&known, known.len(), steps, settings, f64::round_ties_even);
+        let walk = Walk::of_solver(schedule, known.len(), steps, settings, f64::round_ties_even);
         let lowest = if settings.levels.karras { walk.sigmas[walk.sigmas.len() - 1] } else { known[0] };
         walk.ending(if settings.levels.end_at_lowest { lowest } else { 0.0 })
     }
 
-    fn of_solver(known: &[f64], last: usize, steps: usize, settings: &Settings, whole: impl Fn(f64) -> f64) -> Walk {
+    fn of_solver(
+        schedule: &Schedule,
+        last: usize,
+        steps: usize,
+        settings: &Settings,
+        whole: impl Fn(f64) -> f64,
+    ) -> Walk {
+        let known = schedule.sigmas();
         if settings.levels.karras {
+            let logs = schedule.log_sigmas();
             let sigmas = karras(&settings.levels, known[0], known[known.len() - 1], steps);
-            let timesteps = sigmas.iter().map(|sigma| whole(timestep_of(*sigma, known))).collect();
+            let timesteps = sigmas.iter().map(|sigma| whole(timestep_of(*sigma, &logs))).collect();
             return Walk { timesteps, sigmas };
         }
         let timesteps = solver_timesteps(known.len(), last, steps, settings);
@@ -98,7 +106,8 @@ impl Walk {
         let sigmas: Vec<f64> = timesteps.iter().map(|t| between(&known, *t)).collect();
         let walk = if settings.levels.karras {
             let sigmas = karras(&settings.levels, sigmas[steps - 1], sigmas[0], steps);
-            Walk { timesteps: sigmas.iter().map(|sigma| timestep_of(*sigma, &known)).collect(), sigmas }
+            let logs = schedule.log_sigmas();
+            Walk { timesteps: sigmas.iter().map(|sigma| timestep_of(*sigma, &logs)).collect(), sigmas }
         } else {
             Walk { timesteps, sigmas }
         };
@@ -143,13 +152,12 @@ fn between(values: &[f64], index: f64) -> f64 {
     values[low] + (values[high] - values[low]) * (index - low as f64).clamp(0.0, 1.0)
 }
 
-/// The fractional training timestep of a noise level, interpolated in the logarithm; `levels` increase.
-fn timestep_of(sigma: f64, levels: &[f64]) -> f64 {
+/// The fractional training timestep of a noise level, interpolated between the logarithms of the timesteps' levels: above the
+/// last of them that it reaches.
+fn timestep_of(sigma: f64, logs: &[f64]) -> f64 {
     let log = libm::log(sigma.max(1e-10));
-    let below = levels.iter().filter(|level| libm::log(**level) <= log).count();
-    let low = below.saturating_sub(1).min(levels.len() - 2);
-    let (log_low, log_high) = (libm::log(levels[low]), libm::log(levels[low + 1]));
-    let w = ((log_low - log) / (log_low - log_high)).clamp(0.0, 1.0);
+    let low = logs.iter().rposition(|level| *level <= log).unwrap_or(0).min(logs.len() - 2);
+    let w = ((logs[low] - log) / (logs[low] - logs[low + 1])).clamp(0.0, 1.0);
     low as f64 + w
 }
 
@@ -173,10 +181,11 @@ mod tests {
     #[test]
     fn a_level_between_two_timesteps_is_found_again() {
         let levels = [0.1, 0.2, 0.8, 3.0];
+        let logs = levels.map(f64::ln);
         for (index, level) in levels.iter().enumerate() {
-            assert!((timestep_of(*level, &levels) - index as f64).abs() < 1e-12);
+            assert!((timestep_of(*level, &logs) - index as f64).abs() < 1e-12);
         }
-        assert!((timestep_of(0.4, &levels) - 1.5).abs() < 1e-12);
+        assert!((timestep_of(0.4, &logs) - 1.5).abs() < 1e-12);
         assert_eq!((between(&levels, 1.5), between(&levels, 9.0)), (0.5, 3.0));
     }
 }

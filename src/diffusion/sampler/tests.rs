@@ -5,10 +5,12 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
+use super::prescribed::prescribed_in;
+use super::spacing::Walk;
 use super::*;
 use crate::checkpoint::scheduler::SchedulerConfig;
 use crate::diffusion::golden;
-use crate::diffusion::schedule::Betas;
+use crate::diffusion::schedule::{Arithmetic, Betas};
 
 /// The fake model of `tests/golden/samplers.py`.
 fn model(x: &Tensor, t: f64) -> Tensor {
@@ -43,7 +45,7 @@ fn compare(kind: SamplerKind, schedule: &Schedule, settings: &Settings, case: &V
         let (start, mut x) = match case["strength"].as_f64() {
             None => (0, noise * sampler.initial_scale()),
             Some(strength) => {
-                let start = start_index(steps, strength);
+                let start = start_index(steps, timesteps.len(), strength);
                 let clean = ramp(last.len(), 0.37).cos().to_kind(float);
                 (start, sampler.add_noise(&clean, &noise, start).unwrap())
             }
@@ -86,7 +88,7 @@ fn whole_walks_are_those_of_diffusers() {
             ..Settings::default()
         };
         let kind = SamplerKind::from_name(text("sampler")).unwrap();
-        let worst = compare(kind, &Schedule::new(betas, 1000), &settings, case);
+        let worst = compare(kind, &Schedule::new(betas, 1000, Arithmetic::Fp64), &settings, case);
         assert!(worst.iter().all(|worst| *worst < 1e-5), "{worst:?} {case}");
     }
 }
@@ -99,7 +101,7 @@ fn every_sampler_walks_every_scheduler_config_as_diffusers_does() {
         let config = golden["configs"][walk[0].as_str().unwrap()].to_string();
         let config = SchedulerConfig::read(&config, Path::new("scheduler_config.json")).unwrap();
         let asked = walk[1].as_str().map(|name| SamplerKind::from_name(name).unwrap());
-        let Prescribed { kind, schedule, settings } = prescribed(&config, asked).unwrap();
+        let Prescribed { kind, schedule, settings } = prescribed_in(&config, asked, Arithmetic::Fp64).unwrap();
         let (timesteps, last) = if walk[5].is_null() { (&walk[5], &walk[4]) } else { (&walk[4], &walk[5]) };
         let case = json!({
             "walk": [walk[0], walk[1]], "steps": walk[2], "strength": walk[3], "timesteps": timesteps, "final": last,
@@ -110,6 +112,24 @@ fn every_sampler_walks_every_scheduler_config_as_diffusers_does() {
         worst = [worst[0].max(found[0]), worst[1].max(found[1])];
     }
     println!("worst in float64 {:.1e}, in float32 {:.1e}", worst[0], worst[1]);
+}
+
+#[test]
+fn levels_between_timesteps_are_rounded_to_those_that_diffusers_tables_say() {
+    for walk in golden("levels.json").as_array().unwrap() {
+        let config = SchedulerConfig::read(&walk["config"].to_string(), Path::new("scheduler_config.json")).unwrap();
+        let Prescribed { schedule, settings, .. } = prescribed(&config, None).unwrap();
+        let is_dpm = walk["config"]["_class_name"] == "DPMSolverMultistepScheduler";
+        for (steps, theirs) in walk["timesteps"].as_object().unwrap() {
+            let number = steps.parse().unwrap();
+            // The levels alone: what of them a sampler then refuses is another matter.
+            let ours = match is_dpm {
+                true => Walk::of_dpm_solver(&schedule, number, &settings),
+                false => Walk::of_unipc(&schedule, number, &settings),
+            };
+            assert_eq!(ours.timesteps, numbers(theirs), "{steps} steps of {}", walk["config"]);
+        }
+    }
 }
 
 #[test]
@@ -126,7 +146,7 @@ fn names_and_kinds_go_both_ways_and_unknown_ones_are_refused() {
 }
 
 fn refused(kind: SamplerKind, steps: usize, settings: &Settings) -> String {
-    let schedule = Schedule::new(Betas::ScaledLinear { start: 0.00085, end: 0.012 }, 1000);
+    let schedule = Schedule::new(Betas::ScaledLinear { start: 0.00085, end: 0.012 }, 1000, Arithmetic::Fp64);
     match kind.start(&schedule, steps, settings) {
         Ok(_) => panic!("{kind:?} walks {steps} steps"),
         Err(error) => error.to_string(),
@@ -135,7 +155,7 @@ fn refused(kind: SamplerKind, steps: usize, settings: &Settings) -> String {
 
 #[test]
 fn every_sampler_takes_one_step_and_none_takes_no_step_or_more_than_the_schedule_has() {
-    let schedule = Schedule::new(Betas::Cosine, 1000);
+    let schedule = Schedule::new(Betas::Cosine, 1000, Arithmetic::Fp64);
     for kind in SamplerKind::ALL {
         let settings = Settings { prediction: Prediction::V, spacing: Spacing::Trailing, ..Settings::default() };
         kind.start(&schedule, 1, &settings).unwrap();
@@ -173,7 +193,7 @@ fn steps_that_a_sampler_cannot_walk_are_refused() {
 
 #[test]
 fn noise_cannot_be_predicted_from_noise_alone() {
-    let plain = Schedule::new(Betas::ScaledLinear { start: 0.00085, end: 0.012 }, 1000);
+    let plain = Schedule::new(Betas::ScaledLinear { start: 0.00085, end: 0.012 }, 1000, Arithmetic::Fp64);
     let zero = plain.with_zero_terminal_snr();
     let settings = Settings { spacing: Spacing::Trailing, ..Settings::default() };
     let Err(error) = SamplerKind::Ddim.start(&zero, 5, &settings) else { panic!("it starts") };
@@ -189,7 +209,9 @@ fn noise_cannot_be_predicted_from_noise_alone() {
 
 #[test]
 fn strength_is_the_share_of_the_walk() {
-    assert_eq!([1.0, 0.6, 0.5, 0.01].map(|strength| start_index(25, strength)), [0, 10, 13, 24]);
+    assert_eq!([1.0, 0.6, 0.5, 0.01].map(|strength| start_index(25, 25, strength)), [0, 10, 13, 24]);
+    // Of PNDM's extra call all that diffusers walks is that one, where the strength is less than a step.
+    assert_eq!([1.0, 0.6, 0.01].map(|strength| start_index(25, 26, strength)), [0, 10, 25]);
 }
 
 #[test]
@@ -205,7 +227,7 @@ fn noise_of_an_image_depends_on_its_key_alone_and_each_step_has_its_own() {
 
 #[test]
 fn a_step_that_wants_noise_and_gets_none_is_an_error() {
-    let schedule = Schedule::new(Betas::Cosine, 1000);
+    let schedule = Schedule::new(Betas::Cosine, 1000, Arithmetic::Fp64);
     let settings = Settings { prediction: Prediction::V, ..Settings::default() };
     let x = ramp(4, 1.0);
     for kind in [SamplerKind::EulerAncestral, SamplerKind::Ddpm, SamplerKind::Lcm] {

@@ -1,6 +1,6 @@
 //! The layers that Stable Diffusion's networks are built of, over weights that are given. Knows no network.
 
-use tch::{TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 
 use super::adapters::Adapter;
 use super::load::Loader;
@@ -84,7 +84,8 @@ pub struct GroupNorm {
 impl GroupNorm {
     pub fn load(from: &Loader<'_>, channels: i64, groups: i64, epsilon: f64) -> GroupNorm {
         let (weight, bias) = (from.get("weight", &[channels]), from.get("bias", &[channels]));
-        let fused = from.inference().then(|| NormSilu::new(&weight, &bias, groups, epsilon).ok()).flatten();
+        let fuses = from.inference() && weight.device() == Device::Cpu;
+        let fused = fuses.then(|| NormSilu::new(&weight, &bias, groups, epsilon).ok()).flatten();
         GroupNorm { weight, bias, groups, epsilon, fused }
     }
 
@@ -142,7 +143,7 @@ pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, heads: i64, upcast: bool, caus
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::{Device, Kind};
+    use tch::Kind;
 
     #[test]
     fn the_bits_of_attention_do_not_depend_on_the_place_in_the_batch() {

@@ -288,7 +288,11 @@ impl Pipeline {
         let noise = self.noise(requests, &keys)?;
         let sources = self.sources(requests)?;
         let mut sampler = self.options.sampler.start(&self.schedule, self.options.steps, &self.settings)?;
-        let start = if sources.is_some() { start_index(self.options.steps, self.options.strength) } else { 0 };
+        let start = if sources.is_some() {
+            start_index(self.options.steps, sampler.timesteps().len(), self.options.strength)
+        } else {
+            0
+        };
         let mut x = match sources {
             Some(sources) => sampler.add_noise(&sources, &noise, start),
             None => noise.f_mul_scalar(sampler.initial_scale()),
