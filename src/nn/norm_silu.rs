@@ -72,19 +72,20 @@ impl NormSilu {
         let chunk = (CHUNK / channels).max(1) * channels;
         let chunks = image.div_ceil(chunk);
 
-        // Of each chunk, a channel: the sum of the differences from the image's first number, and of their squares.
-        let mut sums = vec![0.0; batch * chunks * 2 * channels];
-        let pieces = x.chunks(image).flat_map(|x| x.chunks(chunk).map(|piece| (&x[..channels], piece)));
-        share(pieces.zip(sums.chunks_mut(2 * channels)), threads, |((first, piece), sums)| {
+        // Of each chunk, a channel: a number near its mean, the sum of the differences from that, and of their squares.
+        let mut sums = vec![0.0; batch * chunks * 3 * channels];
+        let pieces = x.chunks(image).flat_map(|x| x.chunks(chunk)).zip(sums.chunks_mut(3 * channels));
+        share(pieces, threads, |(piece, sums)| {
+            let (about, sums) = sums.split_at_mut(channels);
             let (sum, squares) = sums.split_at_mut(channels);
-            T::add_up(piece, first, sum, squares);
+            T::add_up(piece, about, sum, squares);
         });
 
         // Of each image, a channel: what x is multiplied by, and what is added.
         let mut affine = vec![0.0; batch * 2 * channels];
-        let of_images = x.chunks(image).zip(sums.chunks(chunks * 2 * channels)).zip(affine.chunks_mut(2 * channels));
-        for ((x, sums), affine) in of_images {
-            self.affine(&x[..channels], sums, image / channels, affine);
+        let places = |piece: usize| (image - piece * chunk).min(chunk) / channels;
+        for (sums, affine) in sums.chunks(chunks * 3 * channels).zip(affine.chunks_mut(2 * channels)) {
+            self.affine(sums, places, affine);
         }
         let pieces = x.chunks(image).zip(y.chunks_mut(image)).zip(affine.chunks(2 * channels));
         let pieces = pieces.flat_map(|((x, y), affine)| {
@@ -93,28 +94,27 @@ impl NormSilu {
         share(pieces, threads, |(x, y, (scale, shift))| T::apply(x, scale, shift, y));
     }
 
-    /// An image's scale and shift of each channel from its chunks' sums over so many places.
-    fn affine<T: Number>(&self, first: &[T], sums: &[f32], places: usize, affine: &mut [f32]) {
+    /// An image's scale and shift of each channel from its chunks' sums, over so many places each.
+    fn affine(&self, sums: &[f32], places: impl Fn(usize) -> usize, affine: &mut [f32]) {
         let channels = self.weight.len();
-        let mut totals = vec![0.0f64; 2 * channels];
-        for sums in sums.chunks(2 * channels) {
-            for (total, sum) in totals.iter_mut().zip(sums) {
-                *total += f64::from(*sum);
-            }
-        }
-        let n = places as f64;
         let of_group = channels / self.groups;
         let (scale, shift) = affine.split_at_mut(channels);
+        let mut parts = Vec::new();
         for group in 0..self.groups {
             let own = group * of_group..(group + 1) * of_group;
-            let moments = own.clone().map(|c| {
-                let (sum, squares) = (totals[c] / n, totals[channels + c] / n);
-                (f64::from(first[c].wide()) + sum, squares - sum * sum)
-            });
-            let mean = moments.clone().map(|(mean, _)| mean).sum::<f64>() / of_group as f64;
-            let variance =
-                moments.map(|(own, variance)| variance + (own - mean).powi(2)).sum::<f64>() / of_group as f64;
-            let factor = 1.0 / (variance.max(0.0) + self.epsilon).sqrt();
+            // Places, mean and sum of the squares of what differs from it: those of parts add up (Chan et al. 1983, eq. 2.1).
+            parts.clear();
+            for (piece, sums) in sums.chunks(3 * channels).enumerate() {
+                let n = places(piece) as f64;
+                parts.extend(own.clone().map(|c| {
+                    let [about, sum, squares] = [0, 1, 2].map(|which| f64::from(sums[which * channels + c]));
+                    (n, about + sum / n, squares - sum * sum / n)
+                }));
+            }
+            let n = parts.iter().map(|(n, ..)| n).sum::<f64>();
+            let mean = parts.iter().map(|(n, mean, _)| n * mean).sum::<f64>() / n;
+            let squares = parts.iter().map(|(n, own, squares)| squares + n * (own - mean).powi(2)).sum::<f64>();
+            let factor = 1.0 / (squares.max(0.0) / n + self.epsilon).sqrt();
             for c in own {
                 let by = f64::from(self.weight[c]) * factor;
                 (scale[c], shift[c]) = (by as f32, (f64::from(self.bias[c]) - mean * by) as f32);
@@ -143,7 +143,7 @@ trait Number: Copy + Send + Sync {
     fn wide(self) -> f32;
     fn rounded(x: f32) -> Self;
     /// [`add_up`] and [`apply`] in the widest vectors.
-    fn add_up(x: &[Self], about: &[Self], sum: &mut [f32], squares: &mut [f32]);
+    fn add_up(x: &[Self], about: &mut [f32], sum: &mut [f32], squares: &mut [f32]);
     fn apply(x: &[Self], scale: &[f32], shift: &[f32], y: &mut [Self]);
 }
 
@@ -163,7 +163,7 @@ impl Number for f32 {
         x
     }
 
-    fn add_up(x: &[f32], about: &[f32], sum: &mut [f32], squares: &mut [f32]) {
+    fn add_up(x: &[f32], about: &mut [f32], sum: &mut [f32], squares: &mut [f32]) {
         add_up_fp32(x, about, sum, squares);
     }
 
@@ -185,7 +185,7 @@ impl Number for Bf16 {
         Bf16((bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16) as u16)
     }
 
-    fn add_up(x: &[Bf16], about: &[Bf16], sum: &mut [f32], squares: &mut [f32]) {
+    fn add_up(x: &[Bf16], about: &mut [f32], sum: &mut [f32], squares: &mut [f32]) {
         add_up_bf16(x, about, sum, squares);
     }
 
@@ -195,10 +195,10 @@ impl Number for Bf16 {
 }
 
 widest! { avx512:
-    fn add_up_fp32(x: &[f32], about: &[f32], sum: &mut [f32], squares: &mut [f32]) -> () = add_up::<f32>
+    fn add_up_fp32(x: &[f32], about: &mut [f32], sum: &mut [f32], squares: &mut [f32]) -> () = add_up::<f32>
 }
 widest! { avx512:
-    fn add_up_bf16(x: &[Bf16], about: &[Bf16], sum: &mut [f32], squares: &mut [f32]) -> () = add_up::<Bf16>
+    fn add_up_bf16(x: &[Bf16], about: &mut [f32], sum: &mut [f32], squares: &mut [f32]) -> () = add_up::<Bf16>
 }
 widest! { avx512:
     fn apply_fp32(x: &[f32], scale: &[f32], shift: &[f32], y: &mut [f32]) -> () = apply::<f32>
@@ -207,18 +207,31 @@ widest! { avx512:
     fn apply_bf16(x: &[Bf16], scale: &[f32], shift: &[f32], y: &mut [Bf16]) -> () = apply::<Bf16>
 }
 
-/// Adds up, a channel each, what a piece's numbers differ from `about`, and the squares of that.
+/// Of a piece's numbers, a channel each: the mean of the first eighth of the places, which is less than three standard deviations
+/// away from the mean of all; the sum of the differences from it, and the sum of their squares. What is added to begins as
+/// zeros.
 #[inline(always)]
-fn add_up<T: Number>(x: &[T], about: &[T], sum: &mut [f32], squares: &mut [f32]) {
+fn add_up<T: Number>(x: &[T], about: &mut [f32], sum: &mut [f32], squares: &mut [f32]) {
     let channels = about.len();
     let (sum, squares) = (&mut sum[..channels], &mut squares[..channels]);
+    let first = (x.len() / channels).div_ceil(8);
+    let share = 1.0 / first as f32;
+    let mut at = 0;
+    while at < first * channels {
+        let a = &x[at..at + channels];
+        for i in 0..channels {
+            about[i] += a[i].wide() * share;
+        }
+        at += channels;
+    }
+    let about = &about[..channels];
     let mut at = 0;
     // Four places at a time: what is added to stays a while.
     while at + 4 * channels <= x.len() {
         let (a, b) = (&x[at..at + channels], &x[at + channels..at + 2 * channels]);
         let (c, d) = (&x[at + 2 * channels..at + 3 * channels], &x[at + 3 * channels..at + 4 * channels]);
         for i in 0..channels {
-            let m = about[i].wide();
+            let m = about[i];
             let (a, b, c, d) = (a[i].wide() - m, b[i].wide() - m, c[i].wide() - m, d[i].wide() - m);
             sum[i] += (a + b) + (c + d);
             squares[i] += (a * a + b * b) + (c * c + d * d);
@@ -228,7 +241,7 @@ fn add_up<T: Number>(x: &[T], about: &[T], sum: &mut [f32], squares: &mut [f32])
     while at < x.len() {
         let a = &x[at..at + channels];
         for i in 0..channels {
-            let a = a[i].wide() - about[i].wide();
+            let a = a[i].wide() - about[i];
             sum[i] += a;
             squares[i] += a * a;
         }
@@ -322,6 +335,23 @@ mod tests {
     }
 
     #[test]
+    fn a_few_numbers_far_from_the_others_cost_no_digits() {
+        // As at the edges of what convolutions pad with zeros: a corner, or every ninth place.
+        for (every, far) in [(usize::MAX, 3000.0), (9, 300.0), (8, 300.0)] {
+            let (places, channels) = (48 * 48, 32);
+            let values: Vec<f32> = (0..places * channels)
+                .map(|i| ((i as f32 * 0.37).sin() * 0.1) + if (i / channels) % every == 0 { far } else { 0.0 })
+                .collect();
+            let x = Tensor::from_slice(&values).view([1, 48, 48, 32]).permute([0, 3, 1, 2]);
+            let (weight, bias) = (waves(&[32], 0.9, 0.2), waves(&[32], 1.7, -0.5));
+            let exact = exact(&x, &weight, &bias, 8);
+            let found = NormSilu::new(&weight, &bias, 8, 1e-5).unwrap().forward(&x).unwrap();
+            let apart = (found.to_kind(Kind::Double) - &exact).norm() / exact.norm();
+            assert!(apart.double_value(&[]) < 1e-6, "{every}: {:e}", apart.double_value(&[]));
+        }
+    }
+
+    #[test]
     fn bf16_is_rounded_once() {
         let x = waves(&[2, 64, 33, 31], 0.37, 0.1).to_kind(Kind::BFloat16);
         let (weight, bias) = (waves(&[64], 0.9, 0.2), waves(&[64], 1.7, -0.5));
@@ -361,11 +391,11 @@ mod tests {
         apply::<f32>(&x, &scale, &shift, &mut plain);
         apply_fp32(&x, &scale, &shift, &mut wide);
         assert_eq!(plain, wide);
-        let mut sums = [vec![0.0; 64], vec![0.0; 64], vec![0.0; 64], vec![0.0; 64]];
-        let [a, b, c, d] = &mut sums;
-        add_up::<Bf16>(&narrow, &narrow[..64], a, b);
-        add_up_bf16(&narrow, &narrow[..64], c, d);
-        assert_eq!((&sums[0], &sums[1]), (&sums[2], &sums[3]));
+        let sums = || [vec![0.0; 64], vec![0.0; 64], vec![0.0; 64]];
+        let ([mut a, mut b, mut c], [mut d, mut e, mut f]) = (sums(), sums());
+        add_up::<Bf16>(&narrow, &mut a, &mut b, &mut c);
+        add_up_bf16(&narrow, &mut d, &mut e, &mut f);
+        assert_eq!((a, b, c), (d, e, f));
     }
 
     #[test]
