@@ -24,9 +24,10 @@ pub struct Original {
 }
 
 /// Beginnings of names that no network here needs.
-const PASSED: [&str; 20] = [
+const PASSED: [&str; 21] = [
     "model_ema.",
     "cond_stage_model.logit_scale",
+    "cond_stage_model.model.visual.",
     "cond_stage_model.text_projection",
     "embedding_manager.",
     "first_stage_model.loss.",
@@ -169,7 +170,6 @@ impl Original {
             return self.open_clip_layer(rest).unwrap_or(Fate::Unknown);
         }
         match name {
-            _ if name.starts_with("visual.") => Fate::Passed,
             "positional_embedding" => named("embeddings.position_embedding.weight".into()),
             "token_embedding.weight" => named("embeddings.token_embedding.weight".into()),
             "text_projection" | "logit_scale" | "attn_mask" => Fate::Passed,

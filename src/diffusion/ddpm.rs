@@ -82,6 +82,7 @@ impl Ddpm {
         let side = self.net.config().size as i64;
         let mut run = || -> std::result::Result<Tensor, TchError> {
             let noise = noise(keys, &[3, side, side]).f_to_device(self.device)?;
+            // At least a whole step, of which PNDM's extra call is a part: images of these keys have always been walked so.
             let start = if sources.is_some() { start_index(steps, steps, strength) } else { 0 };
             let mut x = match sources {
                 Some(sources) => sampler.add_noise(sources, &noise, start)?,

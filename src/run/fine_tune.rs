@@ -128,7 +128,7 @@ pub fn fit(
     let mut open = |number: usize| may_see.open(&survey.dataset.path(train[number]));
     let photos = Photos { prompts: &prompts, of: &of, open: &mut open, tokens };
     let parts = base.parts(FittedLora::default())?;
-    lora_fit::fit(&parts, &schedule, settings.prediction, &options, photos, supervisor)
+    lora_fit::fit(&parts, &schedule, settings.prediction, &options, photos, supervisor).map_err(lora_fit::explained)
 }
 
 /// The learned tokens of the species that have train photos, as prompts spell them.

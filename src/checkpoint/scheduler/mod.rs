@@ -38,6 +38,11 @@ impl Class {
         Class::Lcm,
     ];
 
+    /// The class of that name in diffusers.
+    fn named(name: &str) -> Option<Class> {
+        Class::ALL.into_iter().find(|class| class.name() == name)
+    }
+
     /// Its name in diffusers.
     pub fn name(self) -> &'static str {
         match self {
@@ -88,12 +93,11 @@ impl SchedulerConfig {
                 "use a checkpoint of Stable Diffusion 1.x or 2.x",
             ));
         }
-        // What classes that are not built have of their own, means nothing to the one that is named in their place.
-        let own = Class::ALL.iter().any(|class| class.name() == class_name);
-        if !own {
-            given.retain(|key, _| keys::KEYS.iter().any(|(known, _)| known == key));
-        }
-        if let Some(key) = given.keys().find(|key| !keys::KEYS.iter().any(|(known, _)| known == key)) {
+        let known = |key: &str| keys::KEYS.iter().any(|(known, _)| *known == key);
+        if Class::named(&class_name).is_none() {
+            // What such a class has of its own means nothing to the one that is named in its place.
+            given.retain(|key, _| known(key));
+        } else if let Some(key) = given.keys().find(|key| !known(key)) {
             return Err(Error::input_help(
                 format!("`{file}`: birdaug does not know the field `{key}`"),
                 "leaving it out of the file walks without it",
@@ -107,7 +111,7 @@ impl SchedulerConfig {
     /// # Errors
     /// [`Error::Input`] where it is none that can be walked.
     pub fn class(&self) -> Result<Class> {
-        Class::ALL.into_iter().find(|class| class.name() == self.class_name).ok_or_else(|| {
+        Class::named(&self.class_name).ok_or_else(|| {
             let names: Vec<&str> = Class::ALL.iter().map(|class| class.name()).collect();
             Error::input_help(
                 format!(

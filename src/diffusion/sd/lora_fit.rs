@@ -94,19 +94,6 @@ pub fn fit(
     photos: Photos<'_>,
     supervisor: &mut dyn Supervisor,
 ) -> Result<Vec<u8>> {
-    let help = format!("`recompute = true` and a smaller `rank` in `[generator.lora]`; {}", memory::LESS);
-    fit_in_memory(parts, schedule, prediction, options, photos, supervisor)
-        .map_err(|error| memory::plainly(error, &help))
-}
-
-fn fit_in_memory(
-    parts: &Parts<'_>,
-    schedule: &Schedule,
-    prediction: Prediction,
-    options: &Options,
-    photos: Photos<'_>,
-    supervisor: &mut dyn Supervisor,
-) -> Result<Vec<u8>> {
     parts.check()?;
     refuse_told(parts.unet_config, &parts.name)?;
     check(parts, options, &photos)?;
@@ -179,6 +166,12 @@ fn fit_in_memory(
         }
     }
     state.adapters.to_bytes()
+}
+
+/// What to say where [`fit`] wanted more memory than there was, and did not say itself what would fit.
+pub fn explained(error: Error) -> Error {
+    let help = format!("`recompute = true` and a smaller `rank` in `[generator.lora]`; {}", memory::LESS);
+    memory::plainly(error, &help)
 }
 
 /// A network that is told the guidance was distilled to leap to the end of a walk: the loss of a single step would undo it.
